@@ -1,0 +1,57 @@
+# The few targets that matter; `make help` lists them. Everything lives in .venv/ and var/.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+export UV_CACHE_DIR ?= $(CURDIR)/var/cache/uv
+export PYTHONDONTWRITEBYTECODE ?=
+
+.PHONY: help run up down score test check lock clean requirements.txt
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+# uv: the one on PATH, or one that pip puts into the environment. --no-cache-dir would defeat the second `make`.
+UV = $(shell command -v uv || echo $(BIN)/uv)
+$(BIN)/python:
+	@$(PYTHON) --version >/dev/null 2>&1 || { echo "error: $(PYTHON) is not on PATH; install Python 3.11 or set PYTHON=" >&2; exit 69; }
+	@$(PYTHON) -m venv $(VENV)
+	@command -v uv >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+# One stamp a lock: the environment is what the lock says, and installed once.
+$(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/python
+	@echo "installing the environment (once)"
+	@$(UV) pip install --quiet -r requirements/run.txt
+	@$(UV) pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	@echo "installing the tools of tests and checks (once)"
+	@$(UV) pip install --quiet -r requirements/dev.txt
+	@touch $@
+
+run: $(VENV)/.run ## train one model end to end: LAPS=path MODEL= ENGINE= WORKERS= DEVICE= ROUNDS= RUN_ID= DRY_RUN=1
+	@exec $(BIN)/python -m composer.local.run --laps "$(LAPS)" --model "$(or $(MODEL),tire_degradation)" --engine "$(ENGINE)" \
+	  --workers "$(or $(WORKERS),2)" --device "$(or $(DEVICE),cpu)" --rounds "$(ROUNDS)" --run-id "$(RUN_ID)" \
+	  --seed "$(or $(SEED),2024)" --dry-run "$(DRY_RUN)" --port "$(PORT)"
+
+up: $(VENV)/.run ## Airflow and the stand-ins in the background, to look at; PORT=8080
+	@exec $(BIN)/python -m composer.local.up up --port "$(or $(PORT),8080)"
+
+down: ## stop what `make up` started
+	@test ! -x $(BIN)/python || exec $(BIN)/python -m composer.local.up down
+
+score: $(VENV)/.run ## score the champion on laps it never saw: LAPS=path MODEL=
+	@exec $(BIN)/python -m composer.local.score --laps "$(LAPS)" --model "$(or $(MODEL),tire_degradation)"
+
+test: $(VENV)/.dev ## all tests, with line coverage; ARGS= for pytest
+	@exec .ci/test $(ARGS)
+
+check: $(VENV)/.dev ## lint, types, dependency rule, SQL, locks
+	@exec .ci/check
+
+lock: | $(BIN)/python ## pin every requirement again (needs the package index)
+	@.ci/lock
+
+clean: down ## remove the environment and everything that runs left behind
+	@rm -rf $(VENV) var build dist *.egg-info plugins/*.egg-info

@@ -1,0 +1,1 @@
+"""What surrounds the product: environment, infrastructure, images, and the stand-ins for one machine."""

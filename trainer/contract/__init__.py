@@ -1,0 +1,58 @@
+"""The contract between Airflow and the pods: plain, versioned documents. Standard library only."""
+
+from trainer.contract.catalogue import Catalogue, CatalogueError, ModelEntry, read_catalogue
+from trainer.contract.fields import ContractError
+from trainer.contract.manifest import (
+    EarlyStopping,
+    GroupChange,
+    GroupMember,
+    LineageEvent,
+    Manifest,
+    SegmentFile,
+    TrainingResult,
+)
+from trainer.contract.objects import ObjectExistsError, ObjectStore
+from trainer.contract.outcome import EXIT_CODES, FailureReason, Outcome, TrainingFailure
+from trainer.contract.spec import (
+    CheckpointPolicy,
+    Device,
+    Engine,
+    EvaluationSpec,
+    Limits,
+    Metric,
+    Objective,
+    OutputUris,
+    SnapshotRef,
+    TrainingSpec,
+)
+
+__all__ = [
+    "EXIT_CODES",
+    "Catalogue",
+    "CatalogueError",
+    "CheckpointPolicy",
+    "ContractError",
+    "Device",
+    "EarlyStopping",
+    "Engine",
+    "EvaluationSpec",
+    "FailureReason",
+    "GroupChange",
+    "GroupMember",
+    "Limits",
+    "LineageEvent",
+    "Manifest",
+    "Metric",
+    "ModelEntry",
+    "ObjectExistsError",
+    "ObjectStore",
+    "Objective",
+    "Outcome",
+    "OutputUris",
+    "SegmentFile",
+    "SnapshotRef",
+    "TrainingFailure",
+    "TrainingResult",
+    "TrainingSpec",
+    "read_catalogue",
+]

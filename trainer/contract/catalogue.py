@@ -1,0 +1,180 @@
+"""The model catalogue: what can be trained, one TOML file a model in ``trainer/contract/models``."""
+
+from __future__ import annotations
+
+import functools
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from trainer.contract.fields import ContractError, Scalar, decode, require
+from trainer.contract.spec import Device, Engine, Metric, Objective
+
+FOLDER = Path(__file__).parent / "models"
+SCHEMA = 1
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+
+
+class CatalogueError(ValueError):
+    """A catalogue file is wrong, or names nothing that is there. The message names file, field and reason."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Splits:
+    """Default tables of the data set ``f1_strategy`` for each purpose."""
+
+    train: str = "train"
+    validation: str = "validation"
+    test: str = "test"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChecksEntry:
+    """Thresholds of the checks on the snapshot: share of non-null values, number of training rows."""
+
+    min_completeness: float = 0.95
+    min_rows: int = 1
+
+    def __post_init__(self) -> None:
+        require(0 <= self.min_completeness <= 1, "min_completeness", f"is {self.min_completeness}; 0 to 1")
+        require(self.min_rows >= 1, "min_rows", f"is {self.min_rows}; 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resources:
+    """What a pod requests, in Kubernetes quantities; ``machine_type`` selects the node pool where it is given."""
+
+    cpu: str
+    memory: str
+    machine_type: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelEntry:
+    """One model of the catalogue. Field by field what the TOML file says; see ``models/tire_degradation.toml``."""
+
+    model_type: str
+    description: str
+    owner: str
+    engine: Engine
+    objective: Objective
+    metric: Metric
+    target: str
+    features: tuple[str, ...]
+    eligible: str
+    group: str
+    keys: tuple[str, ...]
+    rounds: int
+    resources: Resources
+    chief_resources: Resources
+    unit: str = ""
+    baseline: float = 0.0
+    classes: int = 0
+    early_stopping_rounds: int = 0
+    seed: int = 0
+    logical_shards: int = 40
+    segment_rounds: int = 100
+    max_workers: int = 10
+    params: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
+    splits: Splits = field(default_factory=Splits)
+    checks: ChecksEntry = field(default_factory=ChecksEntry)
+
+    def __post_init__(self) -> None:
+        for name in (self.target, self.eligible, self.group, *self.features, *self.keys):
+            require(bool(IDENTIFIER.fullmatch(name)), "features", f"{name!r} is not a column name")
+        require(bool(self.features), "features", "is empty")
+        require(self.target not in self.features, "features", f"holds the target {self.target!r}: that is leakage")
+        for engine in self.params:
+            require(engine in tuple(Engine), f"params.{engine}", f"unknown engine; one of {', '.join(Engine)}")
+
+    def engine_params(self, engine: Engine) -> Mapping[str, Scalar]:
+        """The library's own parameters for ``engine``."""
+        return self.params.get(engine.value, {})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Catalogue:
+    """All models that could be read; ``problems`` names the files that could not, so one bad file breaks no other."""
+
+    entries: Mapping[str, ModelEntry]
+    problems: tuple[str, ...] = ()
+
+    def entry(self, model_type: str) -> ModelEntry:
+        """The entry of ``model_type``.
+
+        Raises:
+            CatalogueError: there is none; the message lists those that are, and files that could not be read.
+        """
+        if model_type in self.entries:
+            return self.entries[model_type]
+        notes = "".join(f"; {p}" for p in self.problems)
+        known = ", ".join(sorted(self.entries)) or "none"
+        raise CatalogueError(f"unknown model type {model_type!r}; the catalogue has: {known}{notes}")
+
+
+def read_entry(path: Path) -> ModelEntry:
+    """The entry in ``path``.
+
+    Raises:
+        CatalogueError: naming the file, the field and the reason.
+    """
+    try:
+        body: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        schema = body.pop("schema", None)
+        require(schema == SCHEMA, "schema", f"is {schema!r}; this package reads schema {SCHEMA}")
+        entry = decode(ModelEntry, body, "")
+        require(entry.model_type == path.stem, "model_type", f"is {entry.model_type!r} in a file named {path.name}")
+    except (ContractError, tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as e:
+        raise CatalogueError(f"{path.name}: {e}") from e
+    return entry
+
+
+@functools.cache
+def read_catalogue(folder: Path = FOLDER) -> Catalogue:
+    """Every ``*.toml`` in ``folder``. Cached: a DAG file is parsed often, and the files belong to the package."""
+    entries, problems = {}, []
+    for path in sorted(folder.glob("*.toml")):
+        try:
+            entry = read_entry(path)
+        except CatalogueError as e:
+            problems.append(str(e))
+        else:
+            entries[entry.model_type] = entry
+    return Catalogue(entries=entries, problems=tuple(problems))
+
+
+def check_workers(entry: ModelEntry, workers: int) -> None:
+    """Refuse more workers than the model can use.
+
+    Raises:
+        ContractError: naming ``num_workers``.
+    """
+    require(
+        1 <= workers <= entry.max_workers,
+        "num_workers",
+        f"is {workers}; {entry.model_type} takes 1 to {entry.max_workers}",
+    )
+
+
+def device_for(engine: Engine, device: str) -> Device:
+    """``device`` as asked for by a person: ``gpu`` means CUDA for XGBoost and OpenCL for LightGBM."""
+    asked = device.lower()
+    if asked in ("gpu", "cuda"):
+        return Device.CUDA if engine is Engine.XGBOOST else Device.GPU
+    require(asked == "cpu", "device", f"is {device!r}; cpu or gpu")
+    return Device.CPU
+
+
+def with_engine(entry: ModelEntry, engine: str | None) -> ModelEntry:
+    """``entry`` trained with ``engine`` instead of its own; ``None`` keeps its own.
+
+    Raises:
+        ContractError: naming ``engine`` when there is no such engine.
+    """
+    if not engine:
+        return entry
+    require(engine in tuple(Engine), "engine", f"is {engine!r}; one of {', '.join(Engine)}")
+    return replace(entry, engine=Engine(engine))

@@ -1,0 +1,239 @@
+"""What is wanted: :class:`TrainingSpec` for the chief, :class:`EvaluationSpec` for the evaluation pod."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from trainer.contract.fields import Document, Scalar, require
+
+MAX_WORKERS = 10
+DEFAULT_WORKERS = 4
+#: A segment never gets longer than this, so that a checkpoint is due at least every 1000 rounds.
+MAX_SEGMENT_ROUNDS = 1000
+
+#: Kubernetes names derive from the job id (suffixes up to 13 characters), so it is a short DNS label.
+JOB_ID = re.compile(r"[a-z]([a-z0-9-]{0,46}[a-z0-9])?")
+TABLE = re.compile(r"[A-Za-z0-9_:.-]+\.[A-Za-z0-9_]+\.[A-Za-z0-9_$-]+")
+
+
+class Engine(enum.StrEnum):
+    """The boosting library."""
+
+    XGBOOST = "xgboost"
+    LIGHTGBM = "lightgbm"
+
+
+class Objective(enum.StrEnum):
+    """What is minimised, in words that mean the same for both engines."""
+
+    ABSOLUTE_ERROR = "absolute_error"
+    SQUARED_ERROR = "squared_error"
+    BINARY_LOGISTIC = "binary_logistic"
+    MULTICLASS = "multiclass"
+
+
+class Metric(enum.StrEnum):
+    """What is reported a round, and decides early stopping. Lower is better for all."""
+
+    MAE = "mae"
+    RMSE = "rmse"
+    LOG_LOSS = "log_loss"
+    MULTI_LOG_LOSS = "multi_log_loss"
+
+
+class Device(enum.StrEnum):
+    """Where the trees are grown: ``cuda`` is XGBoost's, ``gpu`` LightGBM's OpenCL."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+    GPU = "gpu"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SnapshotRef:
+    """The immutable rows a run trains on, in a staging table clustered by ``split`` and ``shard``.
+
+    Columns of the table: the features (numeric, nullable), ``target`` (FLOAT64), ``group_id`` (STRING),
+    ``split`` (STRING), ``shard`` (INT64, below ``logical_shards``) and ``row_key`` (INT64; orders the rows of a shard,
+    so that the same snapshot gives the same bytes in whatever order it is read).
+
+    ``rows`` has one entry a split: the number of rows in each logical shard.
+    """
+
+    table: str
+    logical_shards: int
+    rows: Mapping[str, tuple[int, ...]]
+    created_at: str = ""
+    bytes_scanned: int = 0
+
+    def __post_init__(self) -> None:
+        require(bool(TABLE.fullmatch(self.table)), "table", f"is {self.table!r}; expected project.dataset.table")
+        require(1 <= self.logical_shards <= 1000, "logical_shards", f"is {self.logical_shards}; 1 to 1000")
+        for split, rows in self.rows.items():
+            require(
+                len(rows) == self.logical_shards, f"rows.{split}", f"has {len(rows)} of {self.logical_shards} shards"
+            )
+
+    def total(self, split: str) -> int:
+        """Number of rows of ``split``; 0 when the snapshot has none."""
+        return sum(self.rows.get(split, ()))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointPolicy:
+    """When a checkpoint is due. The chief shortens a segment so that none lasts over ``max_segment_s``."""
+
+    segment_rounds: int = 100
+    max_segment_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        in_range = 1 <= self.segment_rounds <= MAX_SEGMENT_ROUNDS
+        require(in_range, "segment_rounds", f"is {self.segment_rounds}; 1 to {MAX_SEGMENT_ROUNDS}")
+        require(self.max_segment_s > 0, "max_segment_s", f"is {self.max_segment_s}; more than 0")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """How long the job waits for what. All in seconds."""
+
+    worker_start_s: float = 600.0
+    heartbeat_s: float = 30.0
+    regroup_grace_s: float = 300.0
+    partition_s: float = 900.0
+
+    def __post_init__(self) -> None:
+        for name in ("worker_start_s", "heartbeat_s", "partition_s"):
+            require(getattr(self, name) > 0, name, f"is {getattr(self, name)}; more than 0")
+        require(self.regroup_grace_s >= 0, "regroup_grace_s", f"is {self.regroup_grace_s}; 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputUris:
+    """Where the chief writes. Any fsspec URI: ``gs://`` on Google Cloud, ``file://`` on one machine.
+
+    ``checkpoints`` belongs to the run and outlives its attempts: a new attempt of the same ``job_id`` resumes there.
+    ``artifacts`` receives the finished booster and ``result.json``.
+    """
+
+    checkpoints: str
+    artifacts: str
+
+    def __post_init__(self) -> None:
+        for name in ("checkpoints", "artifacts"):
+            uri = getattr(self, name)
+            require("://" in uri, name, f"is {uri!r}; expected a URI such as gs://bucket/folder or file:///folder")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingSpec(Document):
+    """One training job, complete: nothing else decides what is trained, on which rows, from which checkpoint.
+
+    ``seed`` is the base seed; each segment's own follows from it. ``threads`` is per worker and part of the spec,
+    because floating-point sums, so the model's bytes, depend on it. ``resume`` says whether to look for committed
+    checkpoints below ``output.checkpoints`` (an attempt after a failure) or to demand an empty folder (a new run).
+    """
+
+    KIND: ClassVar[str] = "training-spec"
+
+    job_id: str
+    model_type: str
+    engine: Engine
+    objective: Objective
+    metric: Metric
+    features: tuple[str, ...]
+    rounds: int
+    snapshot: SnapshotRef
+    output: OutputUris
+    target: str = "target"
+    classes: int = 0
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+    early_stopping_rounds: int = 0
+    seed: int = 0
+    device: Device = Device.CPU
+    threads: int = 1
+    num_workers: int = DEFAULT_WORKERS
+    train_split: str = "train"
+    validation_split: str | None = "validation"
+    checkpoint: CheckpointPolicy = field(default_factory=CheckpointPolicy)
+    limits: Limits = field(default_factory=Limits)
+    resume: bool = True
+
+    def __post_init__(self) -> None:
+        require(
+            bool(JOB_ID.fullmatch(self.job_id)), "job_id", f"is {self.job_id!r}; a DNS label of at most 48 characters"
+        )
+        require(bool(self.features), "features", "is empty; a model needs at least one feature")
+        doubled = sorted({f for f in self.features if self.features.count(f) > 1})
+        require(not doubled, "features", f"names {', '.join(doubled)} twice")
+        require(self.target not in self.features, "target", f"{self.target!r} is also a feature: that is leakage")
+        require(1 <= self.rounds <= 100_000, "rounds", f"is {self.rounds}; 1 to 100000")
+        in_range = 1 <= self.num_workers <= MAX_WORKERS
+        require(in_range, "num_workers", f"is {self.num_workers}; 1 to {MAX_WORKERS}")
+        shards = self.snapshot.logical_shards
+        require(self.num_workers <= shards, "num_workers", f"is {self.num_workers}, the snapshot has {shards} shards")
+        require(self.early_stopping_rounds >= 0, "early_stopping_rounds", f"is {self.early_stopping_rounds}; 0 or more")
+        require(0 <= self.seed < 2**31, "seed", f"is {self.seed}; 0 to 2**31 - 1")
+        require(1 <= self.threads <= 256, "threads", f"is {self.threads}; 1 to 256")
+        self._check_engine()
+        self._check_splits()
+
+    def _check_engine(self) -> None:
+        own = {Engine.XGBOOST: Device.CUDA, Engine.LIGHTGBM: Device.GPU}[self.engine]
+        fits = self.device in (Device.CPU, own)
+        require(fits, "device", f"is {self.device.value!r}; {self.engine.value} trains on cpu or {own.value}")
+        multiclass = self.objective is Objective.MULTICLASS
+        require((self.classes >= 2) == multiclass, "classes", f"is {self.classes} for objective {self.objective.value}")
+        pairs = {Objective.BINARY_LOGISTIC: Metric.LOG_LOSS, Objective.MULTICLASS: Metric.MULTI_LOG_LOSS}
+        wanted = pairs.get(self.objective)
+        fits = self.metric is wanted if wanted else self.metric in (Metric.MAE, Metric.RMSE)
+        require(fits, "metric", f"{self.metric.value!r} does not fit objective {self.objective.value!r}")
+
+    def _check_splits(self) -> None:
+        require(
+            self.snapshot.total(self.train_split) > 0,
+            "train_split",
+            f"{self.train_split!r} has no rows in the snapshot",
+        )
+        if self.early_stopping_rounds:
+            rows = self.snapshot.total(self.validation_split) if self.validation_split else 0
+            require(rows > 0, "validation_split", "has no rows in the snapshot, and early stopping needs them")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationSpec(Document):
+    """Score one finished model on rows it never saw.
+
+    ``table`` has the columns of :class:`SnapshotRef`; ``split`` picks its rows. ``baseline`` is the naive constant
+    prediction, in the target's unit. ``output`` is the URI of the metrics document to write.
+    """
+
+    KIND: ClassVar[str] = "evaluation-spec"
+
+    job_id: str
+    model_type: str
+    engine: Engine
+    objective: Objective
+    model_uri: str
+    model_sha256: str
+    features: tuple[str, ...]
+    table: str
+    split: str
+    output: str
+    target: str = "target"
+    classes: int = 0
+    unit: str = ""
+    baseline: float = 0.0
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        require(
+            bool(JOB_ID.fullmatch(self.job_id)), "job_id", f"is {self.job_id!r}; a DNS label of at most 48 characters"
+        )
+        require(bool(self.features), "features", "is empty")
+        require(bool(TABLE.fullmatch(self.table)), "table", f"is {self.table!r}; expected project.dataset.table")
+        for name in ("model_uri", "output"):
+            require("://" in getattr(self, name), name, f"is {getattr(self, name)!r}; expected a URI")
