@@ -8,7 +8,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export UV_CACHE_DIR ?= $(CURDIR)/var/cache/uv
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: help run up down score test check lock clean requirements.txt
+.PHONY: help run up down airflow score test check lock clean requirements.txt
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -40,6 +40,9 @@ up: $(VENV)/.run ## Airflow and the stand-ins in the background, to look at; POR
 
 down: ## stop what `make up` started
 	@test ! -x $(BIN)/python || exec $(BIN)/python -m composer.local.up down
+
+airflow: $(VENV)/.run ## Airflow's command line on what `make up` started: ARGS='dags list'
+	@exec $(BIN)/python -m composer.local.airflow_cli $(ARGS)
 
 score: $(VENV)/.run ## score the champion on laps it never saw: LAPS=path MODEL=
 	@exec $(BIN)/python -m composer.local.score --laps "$(LAPS)" --model "$(or $(MODEL),tire_degradation)"

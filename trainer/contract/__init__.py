@@ -1,6 +1,7 @@
 """The contract between Airflow and the pods: plain, versioned documents. Standard library only."""
 
 from trainer.contract.catalogue import Catalogue, CatalogueError, ModelEntry, read_catalogue
+from trainer.contract.evaluation import EvaluationResult, GroupScore, Interval
 from trainer.contract.fields import ContractError
 from trainer.contract.manifest import (
     EarlyStopping,
@@ -35,10 +36,13 @@ __all__ = [
     "Device",
     "EarlyStopping",
     "Engine",
+    "EvaluationResult",
     "EvaluationSpec",
     "FailureReason",
     "GroupChange",
     "GroupMember",
+    "GroupScore",
+    "Interval",
     "Limits",
     "LineageEvent",
     "Manifest",

@@ -82,7 +82,7 @@ def decode(target: type[T], value: Any, path: str) -> T:
     """``value`` (plain JSON) as ``target``, a dataclass; ``path`` prefixes the fields that errors name."""
     if not isinstance(value, Mapping):
         raise ContractError(path or target.__name__, f"must be an object, is {_shown(value)}")
-    hints = _hints(target)
+    hints = _hints(target)  # type: ignore[arg-type]  # a class is hashable
     fields = {f.name: f for f in dataclasses.fields(target)}  # type: ignore[arg-type]
     for name in value:
         require(name in fields, _join(path, str(name)), f"is unknown; known are {', '.join(sorted(fields))}")

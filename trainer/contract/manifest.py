@@ -76,7 +76,8 @@ class EarlyStopping:
 class Manifest(Document):
     """One committed checkpoint.
 
-    ``history`` maps a split to its metric, one value a round, from the first round. ``spec_sha256`` identifies the
+    ``history`` maps a split to its metric, one value a round, from the first round; ``train_history`` has the training
+    split's metric, one value a segment, because it is only measured at boundaries. ``spec_sha256`` identifies the
     spec's training-relevant part: a checkpoint of another spec is refused. ``parent`` is the URI of the manifest that
     this epoch resumed from (empty in the first epoch).
     """
@@ -95,6 +96,7 @@ class Manifest(Document):
     libraries: Mapping[str, str]
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
     history: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    train_history: tuple[float, ...] = ()
     lineage: tuple[LineageEvent, ...] = ()
     parent: str = ""
     finished: bool = False

@@ -1,0 +1,110 @@
+"""A client of the few calls of Airflow's public REST API (v2) that starting and following a run takes."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+
+class AirflowApiError(Exception):
+    """The REST API refused. ``status`` is the HTTP status, 0 when nothing answered."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class AirflowApi:
+    """The few calls of Airflow's public REST API (v2) that following a run takes."""
+
+    def __init__(self, url: str, user: str, password: str, *, timeout_s: float = 30.0) -> None:
+        self.url = url
+        self._user, self._password = user, password
+        self._timeout_s = timeout_s
+        self._token = ""
+
+    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """One request below ``/api/v2``; logs in first, and again when the token has expired.
+
+        Raises:
+            AirflowApiError: with what the server says.
+        """
+        if not self._token:
+            self._login()
+        try:
+            return self._request(method, f"/api/v2{path}", body)
+        except AirflowApiError as e:
+            if e.status != 401:
+                raise
+        self._login()
+        return self._request(method, f"/api/v2{path}", body)
+
+    def healthy(self) -> bool:
+        """Whether metadata database, scheduler, triggerer and DAG processor all report healthy."""
+        try:
+            health = self._request("GET", "/api/v2/monitor/health", None)
+        except AirflowApiError:
+            return False
+        parts = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+        return all((health.get(part) or {}).get("status") == "healthy" for part in parts)
+
+    def dag_run(self, dag_id: str, run_id: str) -> dict[str, Any] | None:
+        """The DAG run, or None."""
+        try:
+            found: dict[str, Any] = self.call("GET", f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}")
+        except AirflowApiError as e:
+            if e.status == 404:
+                return None
+            raise
+        return found
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """All task instances of a run."""
+        path = f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances?limit=1000"
+        found: list[dict[str, Any]] = self.call("GET", path)["task_instances"]
+        return found
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
+        """The return value of a task."""
+        path = f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances/{task_id}/xcomEntries/return_value"
+        value = self.call("GET", f"{path}?map_index={map_index}&deserialize=false")["value"]
+        return json.loads(value) if isinstance(value, str) else value
+
+    def task_log(self, dag_id: str, run_id: str, task: Mapping[str, Any], lines: int = 40) -> str:
+        """The last lines of a task's newest log."""
+        path = (
+            f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
+            f"?map_index={task['map_index']}&full_content=true"
+        )
+        content = self.call("GET", path).get("content") or []
+        texts = [entry.get("event", "") if isinstance(entry, dict) else str(entry) for entry in content]
+        return "\n".join([t for t in texts if t and not t.startswith("::")][-lines:])
+
+    def _login(self) -> None:
+        body = {"username": self._user, "password": self._password}
+        self._token = self._request("POST", "/auth/token", body)["access_token"]
+
+    def _request(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=data, method=method)  # noqa: S310 - always http
+        request.add_header("Content-Type", "application/json")
+        request.add_header("Accept", "application/json")
+        if self._token:
+            request.add_header("Authorization", f"Bearer {self._token}")
+        try:
+            with urllib.request.urlopen(request, timeout=self._timeout_s) as response:  # noqa: S310
+                text = response.read()
+        except urllib.error.HTTPError as e:
+            detail = e.read().decode(errors="replace")
+            raise AirflowApiError(e.code, f"{method} {path}: {e.code} {detail[:500]}") from e
+        except OSError as e:
+            raise AirflowApiError(0, f"{method} {path}: {e}") from e
+        return json.loads(text) if text else None
+
+
+def _quoted(run_id: str) -> str:
+    return urllib.parse.quote(run_id, safe="")

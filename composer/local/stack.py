@@ -1,0 +1,275 @@
+"""The whole stack on one machine: the stand-ins of BigQuery and Kubernetes, and a real Airflow that talks to them.
+
+Nothing in the product knows about it. What differs from Google Cloud is what this module puts into the environment:
+endpoints, two connections and one variable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from composer.local import airflow_server
+from composer.local.airflow_api import AirflowApi
+from composer.local.places import REPOSITORY, Places, python, tool
+from composer.local.ports import HOST, PortInUseError, free_ports, require_free
+from composer.local.processes import ProcessFailedError, Supervisor
+
+PROJECT = "local"
+NAMESPACE = "f1-training"
+READY_S = 180.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StackInfo:
+    """Where a running stack answers. ``pid`` is the process that holds it up."""
+
+    pid: int
+    ports: airflow_server.AirflowPorts
+    bigquery: str
+    bigquery_storage: str
+    kubernetes: str
+    kubeconfig: str
+
+    @property
+    def airflow(self) -> str:
+        """Address of Airflow's UI and REST API."""
+        return f"http://{HOST}:{self.ports.api}"
+
+    def api(self, places: Places) -> AirflowApi:
+        """A client of its Airflow."""
+        return AirflowApi(self.airflow, airflow_server.USER, airflow_server.password(places))
+
+
+def running_stack(places: Places) -> StackInfo | None:
+    """The stack that is up, or None. A file left behind by a killed process does not count."""
+    try:
+        body = json.loads(places.stack_file.read_text())
+        info = StackInfo(**{**body, "ports": airflow_server.AirflowPorts(**body["ports"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if "composer.local" in " ".join(psutil.Process(info.pid).cmdline()):
+            return info
+    return None
+
+
+def environment(places: Places, info: StackInfo) -> dict[str, str]:
+    """What Airflow's processes, and tools beside them, are started with."""
+    storage = places.storage_uri
+    settings = {
+        "project": PROJECT,
+        "location": "US",
+        "uris": {
+            "checkpoints": f"{storage}/checkpoints",
+            "artifacts": f"{storage}/artifacts",
+            "models": f"{storage}/models",
+        },
+        "namespace": NAMESPACE,
+        "image": "f1-training/training-worker:local",
+        "collective_host": HOST,
+        "poll_interval_s": 0.5,
+        "pod_environment": {"BIGQUERY_STORAGE_EMULATOR_HOST": info.bigquery_storage},
+    }
+    variables = {
+        "BIGQUERY_EMULATOR_HOST": info.bigquery,
+        "BIGQUERY_STORAGE_EMULATOR_HOST": info.bigquery_storage,
+        "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps(
+            {"conn_type": "google_cloud_platform", "extra": {"project": PROJECT, "is_anonymous": True}}
+        ),
+        "AIRFLOW_CONN_KUBERNETES_DEFAULT": json.dumps(
+            {"conn_type": "kubernetes", "extra": {"kube_config_path": info.kubeconfig, "namespace": NAMESPACE}}
+        ),
+        "AIRFLOW_VAR_F1_TRAINING": json.dumps(settings),
+    }
+    return airflow_server.environment(places, info.ports, variables)
+
+
+class Stack:
+    """Starts everything; ``start_stand_ins`` first, so that laps load while Airflow comes up."""
+
+    def __init__(self, places: Places, supervisor: Supervisor, *, port: int | None = None) -> None:
+        self._places = places
+        self._supervisor = supervisor
+        api, worker_logs, trigger_logs = free_ports(3)
+        self._ports = airflow_server.AirflowPorts(api=port or api, worker_logs=worker_logs, trigger_logs=trigger_logs)
+        self.info: StackInfo | None = None
+
+    def start_stand_ins(self) -> StackInfo:
+        """BigQuery and Kubernetes, ready to answer; Airflow's metadata migration begins beside them."""
+        places, run = self._places, self._places.folder("run")
+        bigquery_ready, kubernetes_ready = run / "bigquery.json", run / "kubernetes.json"
+        for path in (bigquery_ready, kubernetes_ready):
+            path.unlink(missing_ok=True)
+        base = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
+        kubeconfig = run / "kubeconfig"
+        self._supervisor.start(
+            "bigquery",
+            _module("composer.local.bigquery", places.folder("warehouse"), bigquery_ready)
+            + ["--storage-port", "0", "--project", PROJECT],
+            base,
+            REPOSITORY,
+        )
+        self._supervisor.start(
+            "kubernetes",
+            _module("composer.local.kubernetes", places.folder("kubernetes"), kubernetes_ready)
+            + ["--kubeconfig", str(kubeconfig), "--python", python(), "--pod-env", f"PYTHONPATH={REPOSITORY}"],
+            base,
+            REPOSITORY,
+        )
+        bigquery, kubernetes = self._ready(bigquery_ready), self._ready(kubernetes_ready)
+        self.info = StackInfo(
+            pid=os.getpid(),
+            ports=self._ports,
+            bigquery=bigquery["rest"],
+            bigquery_storage=bigquery["storage"],
+            kubernetes=kubernetes["server"],
+            kubeconfig=kubernetes["kubeconfig"],
+        )
+        return self.info
+
+    def start_airflow(self) -> None:
+        """Migrate the metadata database and start Airflow's components; they come up in the background."""
+        assert self.info is not None
+        settings = environment(self._places, self.info)
+        self._migrate(settings)
+        for name, arguments in airflow_server.COMPONENTS.items():
+            self._supervisor.start(f"airflow-{name}", [tool("airflow"), *arguments], settings, self._places.root)
+
+    def _migrate(self, settings: dict[str, str]) -> None:
+        """Bring the metadata database to this Airflow's schema; noted in a file, as even looking takes seconds."""
+        database = settings["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
+        state = f"{version('apache-airflow-core')} {database}"
+        noted = self._places.folder("airflow") / ".migrated"
+        if noted.exists() and noted.read_text() == state:
+            return
+        log = self._places.logs / "migrate.log"
+        with log.open("wb") as output:
+            done = subprocess.run(  # the components refuse to start on an older schema
+                [tool("airflow"), "db", "migrate"],
+                env=settings,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+                timeout=READY_S,
+            )
+        if done.returncode:
+            raise ProcessFailedError(f"airflow db migrate failed; see {log}")
+        noted.write_text(state)
+
+    def wait_for_airflow(self) -> AirflowApi:
+        """The client, once every component is healthy."""
+        assert self.info is not None
+        api = self.info.api(self._places)
+        airflow_server.wait_until_healthy(api, self._supervisor.check, deadline_s=READY_S)
+        return api
+
+    def announce(self) -> None:
+        """Write ``stack.json``: others may use this stack, it stays until it is told to stop."""
+        assert self.info is not None
+        temporary = self._places.stack_file.with_suffix(".new")
+        temporary.write_text(json.dumps(asdict(self.info)))
+        temporary.replace(self._places.stack_file)
+
+    def check(self) -> None:
+        """Raise :class:`ProcessFailedError` if a process of the stack has ended."""
+        self._supervisor.check()
+
+    def close(self) -> None:
+        """Forget the announcement; the supervisor stops the processes."""
+        info = running_stack(self._places)
+        if info is not None and info.pid == os.getpid():
+            self._places.stack_file.unlink(missing_ok=True)
+
+    def _ready(self, path: Path, deadline_s: float = 60.0) -> dict[str, str]:
+        end = time.monotonic() + deadline_s
+        while not path.exists():
+            self._supervisor.check()
+            if time.monotonic() > end:
+                raise TimeoutError(f"{path.stem} was not ready within {deadline_s:.0f} s; see {self._places.logs}")
+            time.sleep(0.05)
+        ready: dict[str, str] = json.loads(path.read_text())
+        return ready
+
+
+def _module(name: str, data: Path, ready: Path) -> list[str]:
+    common = ["--data-dir", str(data), "--port", "0", "--ready-file", str(ready), "--die-with-parent"]
+    return [python(), "-m", name, *common]
+
+
+class StackInUseError(Exception):
+    """Another process holds a stack up in the same ``var/``: two would write the same databases."""
+
+
+@contextlib.contextmanager
+def new_stack(places: Places, *, port: int | None = None) -> Iterator[Stack]:
+    """A stack that is stopped, with all that it started, when the block ends.
+
+    Raises:
+        StackInUseError: ``var/`` is in use already.
+    """
+    with _only_one(places), Supervisor(places.logs) as supervisor:
+        stack = Stack(places, supervisor, port=port)
+        try:
+            yield stack
+        finally:
+            stack.close()
+
+
+@contextlib.contextmanager
+def _only_one(places: Places) -> Iterator[None]:
+    with (places.folder("run") / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as e:
+            raise StackInUseError(
+                f"{places.root} is in use by another run: wait for it, or start `make up` once and run beside it"
+            ) from e
+        yield
+
+
+def main() -> int:
+    """``python -m composer.local.stack``: hold a stack up until SIGTERM (what ``make up`` starts)."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    arguments = parser.parse_args()
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    places = Places.default()
+    try:
+        require_free(arguments.port, "Airflow's API server", f"make up PORT={arguments.port + 1}")
+        with new_stack(places, port=arguments.port) as stack:
+            stack.start_stand_ins()
+            stack.start_airflow()
+            stack.wait_for_airflow()
+            stack.announce()
+            print("ready", flush=True)
+            stop.wait()
+    except (PortInUseError, ProcessFailedError, StackInUseError, TimeoutError) as e:
+        print(f"error: {e}", file=sys.stderr)
+        return os.EX_UNAVAILABLE
+    return os.EX_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

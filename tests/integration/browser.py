@@ -1,0 +1,99 @@
+"""A real headless Chromium at Airflow's UI, as a person would use it: log in, trigger with Params, look at the run."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+MISSING = "" if CHROMIUM and DRIVER else "Debian's chromium and chromium-driver are not installed"
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1500,1200",
+)
+WAIT_S = 40
+
+
+class AirflowPage:
+    """The few things the tests do in the UI; every wait has a deadline."""
+
+    def __init__(self, driver: webdriver.Chrome, url: str) -> None:
+        self._driver = driver
+        self._url = url
+
+    def log_in(self, user: str, password: str) -> None:
+        self._driver.get(self._url)
+        self._find("input[name=username]").send_keys(user)
+        self._find("input[name=password]").send_keys(password)
+        self._find("button[type=submit]").click()
+        self._wait(lambda d: "/auth/login" not in d.current_url)
+
+    def trigger(self, dag_id: str, params: dict[str, str], run_id: str) -> None:
+        """Fill in the trigger form and press its button."""
+        self._driver.get(f"{self._url}/dags/{dag_id}")
+        self._find("[data-testid=trigger-dag-button]").click()
+        for name, value in params.items():
+            self._type(self._find(f"input[name=element_{name}]"), value)
+        self._find("[role=dialog] button[id$='trigger:advancedOptions'], button[id$='trigger:advancedOptions']").click()
+        self._type(self._find("input[name=dagRunId]"), run_id)
+        submit = self._find("[data-testid=trigger-dag-submit]")
+        self._wait(lambda _: submit.is_enabled())
+        submit.click()
+        self._wait(lambda d: not d.find_elements(By.CSS_SELECTOR, "[data-testid=trigger-dag-submit]"))
+
+    def run_page_text(self, dag_id: str, run_id: str, until: str) -> str:
+        """The text of the run's page, once it shows ``until``."""
+        self._driver.get(f"{self._url}/dags/{dag_id}/runs/{run_id}")
+        self._wait(lambda d: until in d.find_element(By.TAG_NAME, "body").text)
+        return self._driver.find_element(By.TAG_NAME, "body").text
+
+    def screenshot(self, path: Path) -> None:
+        self._driver.save_screenshot(str(path))
+
+    def _find(self, selector: str) -> WebElement:
+        def visible(driver: webdriver.Chrome) -> WebElement | None:
+            found = driver.find_elements(By.CSS_SELECTOR, selector)
+            return found[0] if found and found[0].is_displayed() else None
+
+        element = self._wait(visible)
+        self._driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        return element
+
+    def _type(self, element: WebElement, text: str) -> None:
+        element.send_keys(Keys.CONTROL, "a")
+        element.send_keys(Keys.DELETE)
+        element.send_keys(text, Keys.TAB)
+        self._wait(lambda _: element.get_attribute("value") == text)
+
+    def _wait(self, condition):  # type: ignore[no-untyped-def]
+        return WebDriverWait(self._driver, WAIT_S, poll_frequency=0.1).until(condition)
+
+
+@contextlib.contextmanager
+def airflow_page(url: str, profile: Path) -> Iterator[AirflowPage]:
+    """A fresh browser, closed at the end."""
+    options = webdriver.ChromeOptions()
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.binary_location = CHROMIUM or ""
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    try:
+        yield AirflowPage(driver, url)
+    finally:
+        driver.quit()

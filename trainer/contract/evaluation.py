@@ -1,0 +1,59 @@
+"""What an evaluation found: :class:`EvaluationResult`, written by the evaluation pod, read by the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from trainer.contract.fields import Document, require
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroupScore:
+    """The score of one group of rows (a race): its mean absolute error, or for a classifier its accuracy."""
+
+    group: str
+    rows: int
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interval:
+    """Where a metric lies with probability ``level``, by a bootstrap over groups."""
+
+    low: float
+    high: float
+    level: float = 0.95
+
+    def __post_init__(self) -> None:
+        require(self.low <= self.high, "low", f"{self.low} is above high, {self.high}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationResult(Document):
+    """One model's score on rows it never saw, in the target's unit.
+
+    ``metrics`` of a regression: ``test_mae``, ``baseline_mae``, ``rmse``; of a classifier: ``accuracy``,
+    ``baseline_accuracy``, ``log_loss``, ``macro_f1``. ``by_group`` is ordered by group and adds up to ``rows``, so that
+    two models can be compared group by group. ``intervals`` maps a metric's name to its interval.
+    """
+
+    KIND: ClassVar[str] = "evaluation-result"
+
+    job_id: str
+    model_type: str
+    model_uri: str
+    model_sha256: str
+    table: str
+    split: str
+    rows: int
+    metrics: Mapping[str, float]
+    by_group: tuple[GroupScore, ...]
+    intervals: Mapping[str, Interval]
+    unit: str = ""
+    bootstrap_seed: int = 0
+
+    def __post_init__(self) -> None:
+        total = sum(g.rows for g in self.by_group)
+        require(self.rows == total, "rows", f"is {self.rows}, the groups have {total}")
