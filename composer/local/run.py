@@ -162,8 +162,8 @@ def _start_run(api: AirflowApi, request: RunRequest) -> None:
         names = ", ".join(f"{k} was {run['conf'][k]!r}" for k in different)
         raise RequestError(f"RUN_ID {request.run_id!r} exists with other Params ({names}): use them, or another RUN_ID")
     if run["state"] == "failed":
-        body = {"dag_run_id": request.run_id, "dry_run": False, "only_failed": True, "reset_dag_runs": True}
-        api.call("POST", f"/dags/{DAG_ID}/clearTaskInstances", body)
+        what = {"dag_run_id": request.run_id, "dry_run": False, "only_failed": True, "reset_dag_runs": True}
+        api.call("POST", f"/dags/{DAG_ID}/clearTaskInstances", what)
 
 
 def _fail_run(api: AirflowApi, run_id: str) -> None:
