@@ -214,7 +214,10 @@ class LightgbmRank:
 
     def _carry(self, booster: lgb.Booster, rounds: int) -> None:
         if self._identity:
-            self._scores = [booster._Booster__inner_predict(data_idx=i).copy() for i in range(len(self._data))]
+            self._scores = [
+                booster._Booster__inner_predict(data_idx=i).copy()  # noqa: SLF001 - the only way to the scores
+                for i in range(len(self._data))
+            ]
             return
         scores = self._scores or [self._zero(rows) for rows in self._rows[: len(self._data)]]
         for rows, score in zip(self._rows, scores, strict=False):

@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from trainer.contract import FailureReason, TrainingFailure
 
 OWNED = frozenset(
-    ["nthread", "n_jobs", "num_threads", "num_thread", "nthreads", "seed", "random_state", "random_seed", "objective", "objective_type", "app", "application", "loss", "device", "device_type", "base_score", "boost_from_average", "num_class", "num_classes", "machines", "workers", "nodes", "num_machines", "num_machine", "local_listen_port", "local_port", "port", "time_out", "tree_learner", "pre_partition", "deterministic", "force_row_wise", "force_col_wise", "num_iterations", "num_iteration", "n_iter", "num_tree", "num_trees", "num_round", "num_rounds", "nrounds", "num_boost_round", "n_estimators", "max_iter", "eval_metric", "metric", "metrics", "metric_types", "disable_default_eval_metric", "early_stopping_round", "early_stopping_rounds", "early_stopping", "n_iter_no_change", "input_model", "model_input", "model_in", "output_model", "process_type", "updater", "verbosity", "verbose", "validate_parameters", "seed_per_iteration", "bagging_seed", "feature_fraction_seed", "data_random_seed", "extra_seed", "drop_seed", "objective_seed", "sampling_method_seed", "init_score", "categorical_feature"]
+    """
+    app application bagging_seed base_score boost_from_average categorical_feature data_random_seed
+    deterministic device device_type disable_default_eval_metric drop_seed early_stopping early_stopping_round
+    early_stopping_rounds eval_metric extra_seed feature_fraction_seed force_col_wise force_row_wise init_score
+    input_model local_listen_port local_port loss machines max_iter metric metric_types metrics model_in
+    model_input n_estimators n_iter n_iter_no_change n_jobs nodes nrounds nthread nthreads num_boost_round
+    num_class num_classes num_iteration num_iterations num_machine num_machines num_round num_rounds num_thread
+    num_threads num_tree num_trees objective objective_seed objective_type output_model port pre_partition
+    process_type random_seed random_state sampling_method_seed seed seed_per_iteration time_out tree_learner
+    updater validate_parameters verbose verbosity workers
+    """.split()
 )
 
 

@@ -214,7 +214,7 @@ class XgboostRank:
 
     def _transformed(self, margin: Floats) -> Floats:
         if self._spec.objective is Objective.BINARY_LOGISTIC:
-            return 1.0 / (1.0 + np.exp(-margin))
+            return np.asarray(1.0 / (1.0 + np.exp(-margin)), np.float32)
         if self._spec.objective is Objective.MULTICLASS:
             powers = np.exp(margin - margin.max(axis=1, keepdims=True)) if len(margin) else margin
             return powers / powers.sum(axis=1, keepdims=True)

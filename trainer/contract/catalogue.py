@@ -33,10 +33,14 @@ class Splits:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChecksEntry:
-    """Thresholds of the checks on the snapshot: share of non-null values, number of training rows."""
+    """Thresholds of the checks on the snapshot: share of non-null values, number of training rows.
+
+    ``sparse`` features are known to be often null; of them only one that is always null is refused.
+    """
 
     min_completeness: float = 0.95
     min_rows: int = 1
+    sparse: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require(0 <= self.min_completeness <= 1, "min_completeness", f"is {self.min_completeness}; 0 to 1")
@@ -87,6 +91,8 @@ class ModelEntry:
             require(bool(IDENTIFIER.fullmatch(name)), "features", f"{name!r} is not a column name")
         require(bool(self.features), "features", "is empty")
         require(self.target not in self.features, "features", f"holds the target {self.target!r}: that is leakage")
+        strangers = sorted(set(self.checks.sparse) - set(self.features))
+        require(not strangers, "checks.sparse", f"names {', '.join(strangers)}, which are no features")
         for engine in self.params:
             require(engine in tuple(Engine), f"params.{engine}", f"unknown engine; one of {', '.join(Engine)}")
 

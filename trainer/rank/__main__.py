@@ -1,6 +1,6 @@
 """``python -m trainer.rank``: one rank. Commands come in on standard input, replies go out on standard output.
 
-It dies with its parent: the kernel sends SIGKILL when the thread that started it ends, and the pipe's end does the rest.
+It dies with its parent: the kernel kills it when the thread that started it ends, and the pipe's end does the rest.
 """
 
 from __future__ import annotations

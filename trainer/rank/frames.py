@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 HEADER = struct.Struct(">IQ")
 
 
-def write_frame(stream: BinaryIO, header: Mapping[str, Any], payload: bytes = b"") -> None:
+def write_frame(stream: IO[bytes], header: Mapping[str, Any], payload: bytes = b"") -> None:
     """Write one frame and flush."""
     text = json.dumps(header, separators=(",", ":")).encode()
     stream.write(HEADER.pack(len(text), len(payload)))
@@ -19,7 +19,7 @@ def write_frame(stream: BinaryIO, header: Mapping[str, Any], payload: bytes = b"
     stream.flush()
 
 
-def read_frame(stream: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
+def read_frame(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
     """The next frame; None when the other side is gone, at a frame's end or in the middle of one."""
     sizes = _exactly(stream, HEADER.size)
     if sizes is None:
@@ -31,7 +31,7 @@ def read_frame(stream: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
     return json.loads(text), payload
 
 
-def _exactly(stream: BinaryIO, size: int) -> bytes | None:
+def _exactly(stream: IO[bytes], size: int) -> bytes | None:
     data = bytearray()
     while len(data) < size:
         part = stream.read(size - len(data))

@@ -123,7 +123,7 @@ class Catalog:
         }
 
     def bytes(self, table: TableName, columns: frozenset[str] | None) -> int:
-        """Logical bytes of the columns (None: all) as BigQuery counts them: 8 a number, 1 a flag, text by its length."""
+        """Logical bytes of the columns (None: all) about as BigQuery counts them: 8 a number, 1 a flag, 12 a text."""
         rows = self.rows(table)
         total = 0
         lowered = None if columns is None else {c.lower() for c in columns}

@@ -203,6 +203,6 @@ def _bare(node: exp.Expression) -> exp.Expression:
 
 
 def _cast_to_int(node: exp.Cast) -> exp.Expression:
-    """By way of a decimal, which DuckDB rounds away from zero at a half, as BigQuery does; an integer rounds to even."""
+    """By way of a decimal, which DuckDB rounds away from zero at a half, as BigQuery does; else it is to even."""
     through = exp.cast(node.this.copy(), exp.DataType.build("DECIMAL(38, 0)"))
     return exp.Cast(this=through, to=node.to.copy())

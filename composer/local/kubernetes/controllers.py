@@ -115,7 +115,7 @@ class Controllers:
         ended = [c for c in job["status"].get("conditions", []) if c["type"] in ("Complete", "Failed")]
         if ttl is None or not ended:
             return 5.0
-        left = jobs._seconds(ended[0]["lastTransitionTime"]) + ttl - self._clock()
+        left = jobs.seconds_of(ended[0]["lastTransitionTime"]) + ttl - self._clock()
         if left <= 0:
             self.delete(key, "Foreground")
         return max(left, 0.02)

@@ -117,7 +117,7 @@ def _act(
     create, wake = _replacements(spec, counts, failed_indexes, clock)
     deadline = spec.get("activeDeadlineSeconds")
     if deadline is not None:
-        left = _seconds(status["startTime"]) + deadline - clock.now
+        left = seconds_of(status["startTime"]) + deadline - clock.now
         wake = min(wake, left) if wake is not None else left
     return Decision(status=status, create=create, wake_s=wake)
 
@@ -128,7 +128,7 @@ def _replacements(
     create: list[tuple[int | None, int]] = []
     wake: float | None = None
     active = sum(len(c.active) for c in counts.values())
-    room = (spec.get("parallelism") if spec.get("parallelism") is not None else 1) - active
+    room: int = spec.get("parallelism", 1) - active
     for index, count in counts.items():
         wanted = 1 if index is not None else (spec.get("completions") or 1)
         missing = wanted - count.succeeded - len(count.active)
@@ -148,7 +148,7 @@ def _replacements(
 
 def _failure(spec: Object, status: Object, counts: Mapping[int | None, _Count], now: float) -> tuple[str, str] | None:
     deadline = spec.get("activeDeadlineSeconds")
-    if deadline is not None and now >= _seconds(status["startTime"]) + deadline:
+    if deadline is not None and now >= seconds_of(status["startTime"]) + deadline:
         return "DeadlineExceeded", "Job was active longer than specified deadline"
     failures = sum(c.failures for c in counts.values())
     per_index = spec.get("backoffLimitPerIndex")
@@ -246,11 +246,12 @@ def _finished(pod: Object) -> float:
     for container in (pod.get("status") or {}).get("containerStatuses") or []:
         at = ((container.get("state") or {}).get("terminated") or {}).get("finishedAt")
         if at:
-            return _seconds(at)
+            return seconds_of(at)
     return 0.0
 
 
-def _seconds(stamp: str) -> float:
+def seconds_of(stamp: str) -> float:
+    """A time as Kubernetes writes it, in seconds since the epoch."""
     return datetime.datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=datetime.UTC).timestamp()
 
 
@@ -259,7 +260,8 @@ def _stamp(now: float) -> str:
 
 
 def _ranges(indexes: Sequence[int | None]) -> str:
-    numbers, out = sorted(i for i in indexes if i is not None), []
+    numbers = sorted(i for i in indexes if i is not None)
+    out: list[list[int]] = []
     for number in numbers:
         if out and number == out[-1][1] + 1:
             out[-1][1] = number

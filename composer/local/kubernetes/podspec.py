@@ -1,4 +1,4 @@
-"""From a pod's manifest to a process: folders for its volumes, environment, command. Pure but for writing the folders."""
+"""From a pod's manifest to a process: folders for its volumes, environment, command."""
 
 from __future__ import annotations
 

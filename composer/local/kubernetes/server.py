@@ -343,8 +343,8 @@ def _fixed(path: str) -> Any:
         version = {"groupVersion": "batch/v1", "version": "v1"}
         return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(version)]}
     if path in ("/api/v1", "/apis/batch/v1"):
-        version = path.removeprefix("/api/").removeprefix("/apis/")
-        return {"kind": "APIResourceList", "groupVersion": version, "resources": _listed(version)}
+        served = path.removeprefix("/api/").removeprefix("/apis/")
+        return {"kind": "APIResourceList", "groupVersion": served, "resources": _listed(served)}
     return None
 
 

@@ -1,0 +1,220 @@
+"""The driver: takes a job from its first worker to its result, one step of :mod:`trainer.chief.states` at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainer.boosters import engine_for
+from trainer.checkpoints import Checkpoints, Found
+from trainer.chief import formation, plan
+from trainer.chief.formation import Loaded
+from trainer.chief.group import Command, Group, GroupLostError, Member, Reply
+from trainer.chief.progress import Progress
+from trainer.chief.record import Record
+from trainer.chief.states import TERMINAL, Event, State, after
+from trainer.contract import FailureReason, GroupChange, Manifest, TrainingFailure, TrainingSpec
+from trainer.logs import EventLog
+from trainer.storage import in_thread
+
+TRAIN_S = 24 * 3600.0
+#: A rank that reports no round for this long, or for this many rounds' time, hangs.
+STALL_ROUNDS = 20
+#: How long a job that ends otherwise waits for a checkpoint that is being written.
+LAST_COMMIT_S = 15.0
+
+
+@dataclass(kw_only=True)
+class Driver:
+    """Drives one job. ``run`` is called once; ``stop`` may be called at any time."""
+
+    spec: TrainingSpec
+    group: Group
+    checkpoints: Checkpoints
+    log: EventLog
+    epoch: int
+    found: Found
+    clock: Callable[[], float] = time.monotonic
+    state: State = State.WAITING
+    stopping: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+    _members: list[Member] = field(default_factory=list)
+    _loaded: Loaded | None = None
+    _tracker: Any = None
+    _importing: asyncio.Task[Any] | None = None
+    _commit: asyncio.Task[None] | None = None
+    _failure: TrainingFailure | None = None
+
+    def __post_init__(self) -> None:
+        self.record = Record.start(self.spec, self.epoch, self.found)
+        self.progress = Progress(spec=self.spec, log=self.log, clock=self.clock)
+        self.committed: Manifest | None = self.found.manifest
+        # The model's rounds so far, one document a segment; the chief appends to it what rank 0 hands over.
+        self.documents: list[bytes] = list(self.found.documents)
+
+    async def run(self) -> Manifest:
+        """Train until nothing is left to train and everything is committed; returns the last manifest.
+
+        Raises:
+            TrainingFailure: why the job cannot go on. Rank processes are dead by then; what was committed stays.
+        """
+        steps: Mapping[State, Callable[[], Awaitable[Event]]] = {
+            State.WAITING: self._gather,
+            State.LOADING: self._load,
+            State.FORMING: self._form,
+            State.TRAINING: self._train_segment,
+            State.FINISHING: self._finish,
+        }
+        try:
+            while self.state not in TERMINAL:
+                self.state = after(self.state, await self._step(steps[self.state]))
+        finally:
+            await self._release()
+        if self._failure is not None:
+            raise self._failure
+        if self.committed is None:  # pragma: no cover - FINISHING commits
+            raise TrainingFailure(FailureReason.BUG, "the job finished without a checkpoint")
+        return self.committed
+
+    def stop(self) -> None:
+        """Stop at the next boundary, once what was trained until then is committed."""
+        self.stopping = True
+
+    @property
+    def segment_left_s(self) -> float:
+        """Seconds until the running segment should end; infinite when no round was measured yet."""
+        return self.progress.segment_left_s() if self.state is State.TRAINING else float("inf")
+
+    async def _step(self, step: Callable[[], Awaitable[Event]]) -> Event:
+        began, name = self.clock(), self.state.name.lower()
+        try:
+            # What only remains to be written is written.
+            if self.stopping and self.state is not State.FINISHING:
+                raise _Stopped
+            return await step()
+        except GroupLostError as e:
+            await self._settle_commit()
+            self._failure = TrainingFailure(e.reason, self._with_progress(str(e)))
+            self.log.error("lost", str(e), workers=list(e.lost), reason=e.reason.value, round=self.record.round)
+            return Event.LOST
+        except _Stopped:
+            await self._settle_commit()
+            self._failure = TrainingFailure(FailureReason.PREEMPTED, self._with_progress("the chief was told to stop"))
+            return Event.STOPPED
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + self.clock() - began
+
+    async def _gather(self) -> Event:
+        count, timeout_s = self.spec.num_workers, self.spec.limits.worker_start_s
+        self.log.info("waiting", f"waiting for {count} workers", workers=0, of=count)
+        # Importing the library takes a second; it is needed at the first boundary, and now there is time.
+        self._importing = asyncio.create_task(asyncio.to_thread(engine_for, self.spec.engine))
+        self._members = await self.group.gather(count, timeout_s)
+        return Event.COMPLETE
+
+    async def _load(self) -> Event:
+        self._loaded = await formation.load(self.spec, self.group, self._members)
+        if self.record.base_score is None:
+            self.record.base_score = plan.base_score(self.spec.objective, self._loaded.target_sums)
+        return Event.LOADED
+
+    async def _form(self) -> Event:
+        loaded = self._formed_from()
+        if self._importing is not None:
+            await self._importing
+        self._tracker = await formation.connect(self.spec, self.group, loaded)
+        await formation.build(self.group, loaded, self.record.pinned_base_score)
+        if self.record.round:
+            model = await asyncio.to_thread(engine_for(self.spec.engine).assemble, self.documents)
+            await formation.restore(self.group, loaded, self.record.round, model)
+        change = self.record.enter(loaded.group(self.spec.train_split), self.found.passed_over)
+        ranks = [{"rank": m.rank, "worker": m.worker_index, "rows": m.rows} for m in self.record.group]
+        self.log.info("group", f"{len(ranks)} ranks are ready at round {self.record.round}", ranks=ranks)
+        if change is GroupChange.RESUMED:
+            fields = {"round": self.record.round, "epoch": self.epoch, "passed_over": list(self.found.passed_over)}
+            self.log.info("resumed", f"resumed at round {self.record.round}, epoch {self.epoch}", **fields)
+        return Event.FORMED
+
+    async def _train_segment(self) -> Event:
+        loaded, record = self._formed_from(), self.record
+        cells = self.spec.snapshot.total(self.spec.train_split) * len(self.spec.features)
+        left = self.spec.rounds - record.round
+        rounds = plan.segment_rounds(self.spec.checkpoint, left, self.progress.round_s, cells)
+        seed = plan.segment_seed(self.spec.seed, record.segment)
+        self.progress.begin(record.round, rounds)
+        arguments = {"segment": record.segment, "first_round": record.round, "rounds": rounds, "seed": seed}
+        stall_s = max(self.spec.limits.partition_s, STALL_ROUNDS * (self.progress.round_s or 0.0))
+        command = Command(
+            name="train", arguments=dict.fromkeys(loaded.workers, arguments), timeout_s=TRAIN_S, stall_s=stall_s
+        )
+        replies = await self._call_while_committing(command)
+        self.progress.end()
+        ranks = [replies[worker] for worker in loaded.workers]
+        plan.require_agreement([r.fields["digest"] for r in ranks])
+        record.add_segment([r.fields for r in ranks], ranks[0].payload, rounds=rounds, seed=seed)
+        self.documents.append(ranks[0].payload)
+        self.progress.boundary(record)
+        manifest = record.manifest(finished=plan.is_finished(self.spec, record.round, record.early_stopping))
+        # One commit at a time, in order: a manifest names the segments of all before it.
+        await self._settle_commit()
+        self._commit = asyncio.create_task(self._upload(manifest, ranks[0].payload))
+        return Event.TRAINED if manifest.finished else Event.BOUNDARY
+
+    async def _call_while_committing(self, command: Command) -> dict[int, Reply]:
+        """The ranks' replies; a commit that fails in the meantime ends the command, instead of a segment later."""
+        call = asyncio.create_task(self.group.call(command, self.progress.report))
+        try:
+            if self._commit is not None:
+                await asyncio.wait({call, self._commit}, return_when=asyncio.FIRST_COMPLETED)
+                if self._commit.done():
+                    await self._settle_commit()
+            return await call
+        finally:
+            if not call.done():
+                call.cancel()
+                await asyncio.wait([call])
+
+    async def _upload(self, manifest: Manifest, document: bytes) -> None:
+        began = self.clock()
+        await in_thread(self.checkpoints.commit, manifest, document, uri=self.spec.output.checkpoints)
+        self.committed = manifest
+        took_s = self.clock() - began
+        self.seconds["commit"] = self.seconds.get("commit", 0.0) + took_s
+        self.log.info(
+            "committed", f"round {manifest.round} is committed", round=manifest.round, epoch=self.epoch, seconds=took_s
+        )
+
+    async def _finish(self) -> Event:
+        await self._settle_commit()
+        return Event.WRITTEN
+
+    async def _settle_commit(self) -> None:
+        commit, self._commit = self._commit, None
+        if commit is not None:
+            await commit
+
+    async def _release(self) -> None:
+        """Leave nothing running: no rank process unless the job is done, no tracker, no upload that nobody awaits."""
+        if self.state is not State.DONE:
+            await self.group.dissolve()
+        if self._tracker is not None:
+            self._tracker.close()
+            self._tracker = None
+        commit, self._commit = self._commit, None
+        if commit is not None:
+            await asyncio.wait([commit], timeout=LAST_COMMIT_S)
+
+    def _formed_from(self) -> Loaded:
+        if self._loaded is None:  # pragma: no cover - the table of states does not allow it
+            raise TrainingFailure(FailureReason.BUG, f"{self.state.value} without loaded shards")
+        return self._loaded
+
+    def _with_progress(self, message: str) -> str:
+        return f"{message}; the last committed round is {self.committed.round if self.committed else 0}"
+
+
+class _Stopped(Exception):
+    """The chief was told to stop."""

@@ -1,0 +1,191 @@
+"""The chief's life: take the run over, train or find it finished, write the result, say how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainer.checkpoints import Checkpoints, Found, spec_sha256
+from trainer.checkpoints.store import require_empty
+from trainer.chief.driver import Driver
+from trainer.chief.group import Group
+from trainer.chief.result import Finished, write_result
+from trainer.chief.solo import SoloGroup
+from trainer.contract import FailureReason, Manifest, ObjectStore, Outcome, TrainingSpec, layout
+from trainer.ending import failure_outcome
+from trainer.environment import PodEnvironment
+from trainer.health import HealthServer
+from trainer.logs import EventLog
+from trainer.storage import in_thread, open_store
+from trainer.worker.holder import RankHolder
+
+#: After SIGTERM a segment that ends within this time is finished and committed; a pod has 30 s in all.
+GRACE_S = 15.0
+#: Writing the outcome next to the checkpoints must not keep a failed job from ending.
+OUTCOME_S = 10.0
+
+
+@dataclass(kw_only=True)
+class Chief:
+    """One job of one chief process. ``run`` never raises: it returns how the job ended."""
+
+    spec: TrainingSpec
+    pod: PodEnvironment
+    log: EventLog
+    driver: Driver | None = None
+    phase: str = "starting"
+    last: Manifest | None = None
+    stop_asked: bool = False
+    began: float = field(default_factory=time.monotonic)
+    _job: asyncio.Task[Outcome] | None = None
+    _outcomes: ObjectStore | None = None
+
+    async def run(self) -> Outcome:
+        """Do the job and return its outcome, which is also written next to the checkpoints."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        self._job = asyncio.create_task(self._guarded())
+        try:
+            outcome = await self._job
+        except asyncio.CancelledError:
+            message = f"the chief was told to stop; the last committed round is {self._last_round()}"
+            outcome = Outcome(job_id=self.spec.job_id, reason=FailureReason.PREEMPTED, message=message)
+        return await self._recorded(outcome)
+
+    def health(self) -> Mapping[str, Any]:
+        """What ``/health`` answers."""
+        driver = self.driver
+        state = driver.state.value if driver else self.phase
+        boosting_round = driver.progress.round if driver else self._last_round()
+        if state == "training":
+            state = f"training round {boosting_round}"
+        return {"state": state, "job_id": self.spec.job_id, "round": boosting_round, "of": self.spec.rounds}
+
+    def stop(self) -> None:
+        """SIGTERM or Ctrl-C: end at the boundary if that is near, otherwise now. A second signal ends it now."""
+        job = self._job
+        if job is None or job.done():
+            return
+        driver, again = self.driver, self.stop_asked
+        self.stop_asked = True
+        if again or driver is None or driver.segment_left_s > GRACE_S:
+            job.cancel()
+            return
+        self.log.warning("stopping", f"told to stop: the segment ends in {driver.segment_left_s:.0f} s")
+        driver.stop()
+        asyncio.get_running_loop().call_later(GRACE_S, job.cancel)
+
+    async def _guarded(self) -> Outcome:
+        server = HealthServer(host=self.pod.pod_ip, port=self.pod.health_port, state=self.health)
+        try:
+            async with server:
+                self.log.info("listening", f"/health on {server.host}:{server.port}", port=server.port)
+                return await self._train()
+        except Exception as e:  # noqa: BLE001 - whatever it is, the job ends with a reason
+            return failure_outcome(self.spec.job_id, e, self.log)
+
+    async def _train(self) -> Outcome:
+        self.phase = "looking for checkpoints"
+        uri = self.spec.output.checkpoints
+        store = open_store(uri)
+        checkpoints = Checkpoints(store=store, spec_sha256=spec_sha256(self.spec))
+        found = await in_thread(checkpoints.newest, uri=uri)
+        if not self.spec.resume:
+            require_empty(found, uri)
+        for passed_over in found.passed_over:
+            self.log.warning("passed-over", f"a newer checkpoint is not usable: {passed_over}")
+        self.last = found.manifest
+        self._outcomes = store
+        if found.manifest is not None and found.manifest.finished:
+            self.log.info(
+                "resumed", f"round {found.manifest.round} is committed and the last", round=found.manifest.round
+            )
+            return await self._result(found.manifest, found.documents, {})
+        epoch, found = await in_thread(checkpoints.take_over, self.spec.job_id, uri=uri)
+        return await self._drive(checkpoints, epoch, found)
+
+    async def _drive(self, checkpoints: Checkpoints, epoch: int, found: Found) -> Outcome:
+        async with self._group() as group:
+            driver = Driver(
+                spec=self.spec, group=group, checkpoints=checkpoints, log=self.log, epoch=epoch, found=found
+            )
+            self.driver = driver
+            finished = False
+            try:
+                manifest = await driver.run()
+                await in_thread(checkpoints.check_epoch, epoch, uri=self.spec.output.checkpoints)
+                outcome = await self._result(manifest, driver.documents, driver.seconds)
+                finished = True
+            finally:
+                self.last = driver.committed
+                await group.close(finished=finished)
+        return outcome
+
+    @contextlib.asynccontextmanager
+    async def _group(self) -> AsyncIterator[Group]:
+        if self.spec.num_workers == 1:
+            cache_dir = self.pod.cache_dir / "worker-00"
+            yield SoloGroup(RankHolder(cache_dir=cache_dir, memory_limit_bytes=self.pod.memory_limit_bytes))
+            return
+        # Imported here: a job of one worker pays nothing for distribution, not even the import.
+        from trainer.chief.dask_group import dask_group
+        from trainer.tls import security
+
+        heartbeat_s = self.spec.limits.heartbeat_s
+        certificates = security(self.pod.tls_dir)
+        async with dask_group(
+            host=self.pod.pod_ip,
+            port=self.pod.chief_port,
+            security=certificates,
+            heartbeat_s=heartbeat_s,
+            scratch=self.pod.cache_dir / "dask",
+            log=self.log,
+        ) as group:
+            yield group
+
+    async def _result(
+        self, manifest: Manifest, documents: tuple[bytes, ...] | list[bytes], seconds: Mapping[str, float]
+    ) -> Outcome:
+        uri = self._manifest_uri(manifest)
+        artifacts = open_store(self.spec.output.artifacts)
+        times = {**seconds, "total": time.monotonic() - self.began}
+        finished = Finished(manifest=manifest, manifest_uri=uri, documents=documents, seconds=times)
+        result_uri = await in_thread(write_result, self.spec, finished, artifacts, uri=artifacts.uri)
+        self.last = manifest
+        self.log.info("finished", f"{manifest.round} rounds are trained: {result_uri}", result_uri=result_uri)
+        return Outcome(job_id=self.spec.job_id, last_round=manifest.round, manifest_uri=uri, result_uri=result_uri)
+
+    async def _recorded(self, outcome: Outcome) -> Outcome:
+        """``outcome`` with the newest commit, also written as ``outcome.json``; that it cannot be is only a warning."""
+        if self.driver is not None and self.driver.committed is not None:
+            self.last = self.driver.committed
+        complete = Outcome(
+            job_id=outcome.job_id,
+            reason=outcome.reason,
+            message=outcome.message,
+            last_round=self._last_round(),
+            manifest_uri=self._manifest_uri(self.last) if self.last else "",
+            result_uri=outcome.result_uri,
+        )
+        # Not by a chief that was superseded: what is written there is its successor's to say.
+        if self._outcomes is not None and outcome.reason is not FailureReason.CHIEF_LOST:
+            await self._write_outcome(self._outcomes, complete.to_json().encode())
+        return complete
+
+    async def _write_outcome(self, store: ObjectStore, data: bytes) -> None:
+        try:
+            await in_thread(store.put, layout.OUTCOME, data, uri=store.uri, within_s=OUTCOME_S)
+        except Exception as e:  # noqa: BLE001 - the outcome is in the termination log as well
+            self.log.warning("outcome", f"{store.uri_of(layout.OUTCOME)}: not written ({type(e).__name__}: {e})")
+
+    def _manifest_uri(self, manifest: Manifest) -> str:
+        return f"{self.spec.output.checkpoints.rstrip('/')}/{layout.manifest(manifest.epoch, manifest.round)}"
+
+    def _last_round(self) -> int:
+        return self.last.round if self.last else 0

@@ -1,0 +1,1 @@
+"""A worker: a Dask nanny and worker that hold one rank process, where the boosting library runs."""

@@ -1,0 +1,114 @@
+"""The functions that the chief runs at a worker through Dask, and the state they share within its two processes.
+
+``describe``, ``execute`` and ``kill_rank`` run in the Dask worker's process, ``end`` in its nanny's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from distributed import Worker, WorkerPlugin, get_worker
+
+from trainer.contract import FailureReason, TrainingFailure
+from trainer.environment import read_environment
+from trainer.worker.holder import RankHolder
+
+#: A fast booster has thousands of rounds a second; the chief needs to see a few.
+REPORT_EVERY_S = 0.5
+#: Dask topic on which ranks report progress inside a segment.
+PROGRESS_TOPIC = "training-progress"
+
+
+@dataclass
+class _Shared:
+    holder: RankHolder | None = None
+    exit_code: int | None = None
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+_shared = _Shared()
+
+
+class QuietWorker(Worker):
+    """A Dask worker without the plain-text HTTP server: everything it serves goes through mutual TLS."""
+
+    def start_http_server(self, *_: Any, **__: Any) -> None:
+        """Listen nowhere."""
+
+
+class RankPlugin(WorkerPlugin):
+    """Gives the Dask worker its rank holder, and takes the rank process along when the worker closes."""
+
+    name = "rank"
+
+    def setup(self, worker: Worker) -> None:
+        """Make the holder when the worker starts."""
+        pod = read_environment()
+        cache_dir = pod.cache_dir / f"worker-{worker.name}"
+        _shared.holder = RankHolder(cache_dir=cache_dir, memory_limit_bytes=pod.memory_limit_bytes)
+
+    def teardown(self, worker: Worker) -> None:  # noqa: ARG002 - Dask's signature
+        """Kill the rank process, so that a thread waiting for it ends and the worker can close."""
+        kill_rank()
+
+
+def describe() -> dict[str, Any]:
+    """The host that this worker's rank uses for its own connections, and the process's id."""
+    return {"host": read_environment().collective_host, "pid": os.getpid()}
+
+
+def execute(
+    worker: int, command: str, arguments: Mapping[str, Any], payload: bytes, timeout_s: float
+) -> dict[str, Any]:
+    """Run ``command`` in the rank process. Returns ``fields`` and ``payload``, or ``reason`` and ``message``.
+
+    A failure is returned, not raised: Dask would log it as an error of its own and add nothing to it.
+    """
+    if _shared.holder is None:
+        return {"reason": FailureReason.BUG.value, "message": "the worker has no rank holder"}
+    try:
+        fields, reply = _shared.holder.call(command, arguments, payload, timeout_s, _reporter(worker))
+    except TrainingFailure as e:
+        return {"reason": e.reason.value, "message": str(e)}
+    return {"fields": fields, "payload": reply}
+
+
+def kill_rank() -> None:
+    """End this worker's rank process, if there is one."""
+    if _shared.holder is not None:
+        _shared.holder.kill()
+
+
+def end(exit_code: int) -> None:
+    """Note, in the nanny's process, how the pod shall end, and that it shall."""
+    _shared.exit_code = exit_code
+    _shared.ending.set()
+
+
+def noted_exit_code() -> int | None:
+    """The exit code that the chief asked for; None when it has said nothing."""
+    return _shared.exit_code
+
+
+async def told_to_end() -> None:
+    """Wait until the chief says, through :func:`end`, that the job is over."""
+    await _shared.ending.wait()
+
+
+def _reporter(worker: int) -> Callable[[Mapping[str, Any]], None]:
+    dask_worker = get_worker()
+    sent_at = float("-inf")
+
+    def report(progress: Mapping[str, Any]) -> None:
+        nonlocal sent_at
+        if time.monotonic() - sent_at >= REPORT_EVERY_S:
+            sent_at = time.monotonic()
+            # Not "worker": the scheduler puts the worker's address there.
+            dask_worker.log_event(PROGRESS_TOPIC, {"index": worker, **progress})
+
+    return report

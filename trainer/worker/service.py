@@ -1,0 +1,173 @@
+"""A worker's life: wait for the chief, run a Dask nanny and worker, and end when the chief or the kubelet says so.
+
+Dask's own memory limit is off: it would watch the Dask worker, while the memory is the rank process's. The pod's limit
+holds for all of them, and :class:`trainer.memory.MemoryGuard` watches the rank process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dask
+from distributed import Nanny, Security
+from distributed.core import Status
+
+from trainer.contract import FailureReason, Outcome, TrainingFailure
+from trainer.ending import failure_outcome
+from trainer.health import HealthServer
+from trainer.logs import EventLog, adopt_logger
+from trainer.tls import security
+from trainer.worker import remote
+from trainer.worker.settings import WorkerSettings
+
+CONNECT_EVERY_S = 0.5
+#: A nanny that has not started its worker and registered it by then is given up.
+START_S = 60.0
+CLOSE_S = 10.0
+#: A Dask worker that died is back within this time, or never.
+RESTART_S = 20.0
+#: A chief that does not acknowledge for so long is gone: a machine may vanish without closing its connections.
+SILENCE_S = 30.0
+
+
+@dataclass(kw_only=True)
+class WorkerService:
+    """One worker process. ``run`` never raises: it returns how it ended."""
+
+    settings: WorkerSettings
+    log: EventLog
+    state: str = "waiting for the chief"
+    _stopped: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> Outcome:
+        """Serve until the chief is done or gone, or SIGTERM."""
+        adopt_logger("distributed")
+        job_id = self.settings.pod.job_id or "worker"
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopped.set)
+        try:
+            async with HealthServer(
+                host=self.settings.pod.pod_ip, port=self.settings.pod.health_port, state=self.health
+            ):
+                await self._serve()
+        except Exception as e:  # noqa: BLE001 - whatever it is, the pod ends with a reason
+            return failure_outcome(job_id, e, self.log)
+        return Outcome(job_id=job_id, message="the chief says that the job is done")
+
+    def health(self) -> Mapping[str, Any]:
+        """What ``/health`` answers."""
+        return {"state": self.state, "job_id": self.settings.pod.job_id, "worker": self.settings.index}
+
+    async def _serve(self) -> None:
+        certificates = security(self.settings.pod.tls_dir)
+        deadline = asyncio.get_running_loop().time() + self.settings.chief_wait_s
+        while True:
+            await self._unless_stopped(self._chief_is_up(certificates, deadline))
+            with dask.config.set({"distributed.comm.timeouts.tcp": f"{SILENCE_S}s"}):
+                try:
+                    nanny = await self._unless_stopped(self._started(certificates))
+                    break
+                except OSError as e:  # the chief went between the check and the start, or the old name is still taken
+                    self.log.warning("waiting", f"the chief did not take this worker yet: {e}")
+                    await asyncio.sleep(CONNECT_EVERY_S)
+        self.state = "serving"
+        self.log.info("connected", f"worker {self.settings.name} serves the chief", chief=self.settings.chief_host)
+        try:
+            await self._unless_stopped(_ended(nanny))
+        finally:
+            await _close(nanny)
+        if remote.noted_exit_code() != os.EX_OK:
+            raise TrainingFailure(FailureReason.CHIEF_LOST, "the connection to the chief ended before the job was done")
+
+    async def _chief_is_up(self, certificates: Security, deadline: float) -> None:
+        """Wait until the chief accepts this worker's certificate.
+
+        Raises:
+            TrainingFailure: ``ChiefLost`` when it never comes up, ``ConfigInvalid`` when it refuses the certificate.
+        """
+        host, port = self.settings.chief_host, self.settings.chief_port
+        context = certificates.get_connection_args("worker")["ssl_context"]
+        error: BaseException | None = None
+        while asyncio.get_running_loop().time() < deadline:
+            try:
+                _, writer = await asyncio.wait_for(asyncio.open_connection(host, port, ssl=context), SILENCE_S)
+            except ssl.SSLError as e:
+                message = f"the chief at {host}:{port} is not one of this job: {e}; check TRAINING_TLS_DIR"
+                raise TrainingFailure(FailureReason.CONFIG_INVALID, message) from e
+            except OSError as e:
+                error = e
+                await asyncio.sleep(CONNECT_EVERY_S)
+            else:
+                writer.close()
+                return
+        message = f"no chief at {host}:{port} within {self.settings.chief_wait_s} s ({error})"
+        raise TrainingFailure(FailureReason.CHIEF_LOST, message)
+
+    async def _started(self, certificates: Security) -> Nanny:
+        settings = self.settings
+        nanny = Nanny(
+            f"tls://{settings.chief_host}:{settings.chief_port}",
+            name=settings.name,
+            nthreads=1,
+            host=settings.pod.pod_ip,
+            memory_limit=0,
+            security=certificates,
+            worker_class=remote.QuietWorker,
+            local_directory=str(settings.pod.cache_dir / "dask"),
+            death_timeout=START_S,
+            dashboard=False,
+            plugins=[remote.RankPlugin()],
+        )
+        try:
+            return await nanny
+        except (TimeoutError, ValueError, RuntimeError) as e:
+            await _close(nanny)
+            raise OSError(str(e)) from e
+
+    async def _unless_stopped(self, work: Any) -> Any:
+        """The result of ``work``, or ``Preempted`` when SIGTERM comes first."""
+        task = asyncio.ensure_future(work)
+        stopped = asyncio.create_task(self._stopped.wait())
+        try:
+            await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise TrainingFailure(FailureReason.PREEMPTED, f"worker {self.settings.name} was told to stop")
+        finally:
+            stopped.cancel()
+            if not task.done():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await task
+
+
+async def _ended(nanny: Nanny) -> None:
+    """Wait until the chief ends the job or the nanny has closed.
+
+    A nanny that could not bring a dead Dask worker back stays on without one; it is given up after ``RESTART_S``.
+    """
+    loop = asyncio.get_running_loop()
+    endings = {asyncio.create_task(nanny.finished()), asyncio.create_task(remote.told_to_end())}
+    alive_at = loop.time()
+    try:
+        while not any(e.done() for e in endings) and loop.time() - alive_at < RESTART_S:
+            if nanny.process is not None and nanny.process.status is Status.running:
+                alive_at = loop.time()
+            await asyncio.wait(endings, timeout=CONNECT_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for ending in endings:
+            ending.cancel()
+
+
+async def _close(nanny: Nanny) -> None:
+    """Close the nanny and its worker, which takes the rank process along; never waits longer than its deadline."""
+    with contextlib.suppress(Exception):  # the process is about to end, and its children with it
+        await asyncio.wait_for(nanny.close(timeout=CLOSE_S / 2), CLOSE_S)
