@@ -52,7 +52,7 @@ def translate(sql: str, project: str, default_dataset: str | None) -> list[State
         ApiError: it cannot be parsed, or uses a function that this stand-in does not vouch for.
     """
     try:
-        trees = [t for t in sqlglot.parse(sql, read="bigquery") if t is not None]
+        trees = [t for t in sqlglot.parse(sql, read="bigquery") if t is not None and not isinstance(t, exp.Semicolon)]
     except SqlglotError as e:
         raise invalid_query(f"Syntax error: {str(e).splitlines()[0]}") from e
     if not trees:
@@ -163,6 +163,25 @@ def _require_allowed(tree: exp.Expression) -> None:
         names = {node.name.upper()} if isinstance(node, exp.Anonymous) else {n.upper() for n in node.sql_names()}
         if not names & ALLOWED:
             raise invalid_query(f"Function not served by this stand-in: {sorted(names)[0]}")
+    _require_same_parts(tree)
+
+
+def _require_same_parts(tree: exp.Expression) -> None:
+    for node in tree.find_all(exp.Extract):
+        part = node.name.upper()
+        if part not in (
+            "YEAR",
+            "MONTH",
+            "DAY",
+            "HOUR",
+            "MINUTE",
+            "SECOND",
+            "QUARTER",
+            "DAYOFYEAR",
+            "ISOWEEK",
+            "ISOYEAR",
+        ):
+            raise invalid_query(f"EXTRACT({part} ...) is not served by this stand-in: the engines count it differently")
 
 
 def _corrected(tree: exp.Expression) -> exp.Expression:
@@ -188,6 +207,13 @@ def _correct(node: exp.Expression) -> exp.Expression:
         return exp.Count(this=exp.Case(ifs=[condition]))
     if isinstance(node, exp.Div) and not node.args.get("safe"):
         return exp.Anonymous(this="bq_divide", expressions=[node.this.copy(), node.expression.copy()])
+    if isinstance(node, exp.DateAdd | exp.DateSub | exp.DateTrunc):
+        # DuckDB makes a timestamp of it.
+        return exp.cast(node.copy(), "date")
+    if isinstance(node, exp.Upper):
+        # BigQuery writes the capital of the German sharp s with two letters.
+        replaced = [node.copy(), exp.Literal.string("\u1e9e"), exp.Literal.string("SS")]
+        return exp.Anonymous(this="replace", expressions=replaced)
     if isinstance(node, exp.Mod):
         return exp.Anonymous(this="bq_mod", expressions=[_bare(node.this), _bare(node.expression)])
     if isinstance(node, exp.Cast) and not isinstance(node, exp.TryCast) and node.to.this in INTEGERS:
