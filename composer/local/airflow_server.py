@@ -93,7 +93,6 @@ def environment(places: Places, ports: AirflowPorts, variables: Mapping[str, str
         "PATH": path,
         "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'plugins'}",
         "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "",
         "AIRFLOW_HOME": str(home),
         **own,
         **variables,

@@ -84,6 +84,8 @@ def environment(places: Places, info: StackInfo) -> dict[str, str]:
         "image": "f1-training/training-worker:local",
         "collective_host": HOST,
         "poll_interval_s": 0.5,
+        # The catalogue's CPU requests are a node's; here workers share the machine's cores.
+        "threads": 1,
         "pod_environment": {"BIGQUERY_STORAGE_EMULATOR_HOST": info.bigquery_storage},
     }
     variables = {
@@ -128,7 +130,7 @@ class Stack:
         self._supervisor.start(
             "kubernetes",
             _module("composer.local.kubernetes", places.folder("kubernetes"), kubernetes_ready)
-            + ["--kubeconfig", str(kubeconfig), "--python", python(), "--pod-env", f"PYTHONPATH={REPOSITORY}"],
+            + ["--kubeconfig", str(kubeconfig), "--python", python(), *_pod_environment()],
             base,
             REPOSITORY,
         )
@@ -205,6 +207,12 @@ class Stack:
             time.sleep(0.05)
         ready: dict[str, str] = json.loads(path.read_text())
         return ready
+
+
+def _pod_environment() -> list[str]:
+    """The trainer for pods, which here have no image that holds it, and where their bytecode goes."""
+    values = {"PYTHONPATH": str(REPOSITORY), "PYTHONPYCACHEPREFIX": os.environ.get("PYTHONPYCACHEPREFIX", "")}
+    return [word for name, value in values.items() if value for word in ("--pod-env", f"{name}={value}")]
 
 
 def _module(name: str, data: Path, ready: Path) -> list[str]:

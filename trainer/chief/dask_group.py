@@ -133,7 +133,7 @@ class DaskGroup:
         told = await self._control(remote.end, code, nanny=True)
         # They leave on their own, which is quicker than being cut off by the scheduler.
         deadline = asyncio.get_running_loop().time() + LEAVE_S
-        while set(told) & set(self.scheduler.workers) and asyncio.get_running_loop().time() < deadline:
+        while set(told) & set(self.scheduler.workers) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(POLL_S)
 
     def progress(self, event: tuple[float, Mapping[str, Any]]) -> None:

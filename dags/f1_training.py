@@ -1,0 +1,139 @@
+"""Retrain Formula 1 strategy models: snapshot > validate > train > evaluate > register, one mapped branch a model."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk import DAG, Param, TaskGroup, get_current_context, task, task_group
+
+from f1_training.core.plan import ALL_MODELS
+from f1_training.operators import (
+    DaskTrainingOperator,
+    DataChecksOperator,
+    EvaluationOperator,
+    RegisterModelOperator,
+    SnapshotOperator,
+    plan_models,
+)
+from trainer.contract import Engine, read_catalogue
+from trainer.contract.spec import DEFAULT_WORKERS, MAX_WORKERS
+
+DOC = """
+### f1_training
+
+Retrains the models of the catalogue. A new run always retrains; a run that failed goes on when its failed tasks are
+cleared, at the last committed boosting round.
+
+**It failed. What now?** Open the failed task's log: its last lines say the reason, the evidence and what to do.
+
+| The reason is | Do |
+|---|---|
+| `DataInvalid` | mend the tables, then start a new run: the log and `checks.json` name every failed check |
+| `ConfigInvalid`, `PermissionDenied` | correct what the message names, then clear the failed task |
+| `WorkersLost`, `ChiefLost`, `Preempted` | clear the failed task: it resumes at the last committed round |
+| `NetworkPartition`, `NetworkTimeout` | the same, once the network or the service is back |
+| `ResourceExhausted`, `StorageFull` | make room (quota, node pool, disk), then clear the failed task |
+| `OutOfMemory` | raise `[resources] memory` in the model's catalogue file or take more workers in a new run |
+| `Bug` | keep the log, tell the owners |
+
+**Is it still running?** `kubectl -n f1-training get jobs -l app.kubernetes.io/name=f1-training`. Marking a task failed
+deletes its job. Nothing else needs cleaning up. The champion stays what it was until `register` succeeds.
+
+**Settings** are in the Airflow Variable `f1_training`, credentials in the connections that it names.
+"""
+
+
+def params() -> dict[str, Param]:
+    """The trigger form."""
+    models = [ALL_MODELS, *sorted(read_catalogue().entries)]
+    engines = [engine.value for engine in Engine]
+    return {
+        "model_type": Param(
+            ALL_MODELS, type="string", enum=models, title="Model", description="A model of the catalogue, or all."
+        ),
+        "data_split": Param(
+            None,
+            type=["null", "string"],
+            title="Training rows",
+            description="Table of f1_strategy to train on: train, or train_... Empty: the catalogue's.",
+        ),
+        "test_split": Param(
+            None,
+            type=["null", "string"],
+            title="Test rows",
+            description="Table of f1_strategy to score on: test, or test_... Empty: the catalogue's.",
+        ),
+        "engine": Param(
+            None,
+            type=["null", "string"],
+            enum=[None, *engines],
+            title="Engine",
+            description="Boosting library. Empty: the catalogue's.",
+        ),
+        "num_workers": Param(
+            DEFAULT_WORKERS,
+            type="integer",
+            minimum=1,
+            maximum=MAX_WORKERS,
+            title="Workers",
+            description="How many pods train. One trains without any network.",
+        ),
+        "device": Param(
+            "cpu", type="string", enum=["cpu", "gpu"], title="Device", description="Where trees are grown."
+        ),
+        "rounds": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            maximum=100_000,
+            title="Boosting rounds",
+            description="At most this many. Empty: the catalogue's.",
+        ),
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Dry run",
+            description="At most 20 rounds on 2 workers, evaluated, never registered: shows that everything works.",
+        ),
+    }
+
+
+with DAG(
+    dag_id="f1_training",
+    description="Retrain Formula 1 strategy models, distributed and fault tolerant",
+    schedule="@weekly",
+    start_date=datetime(2026, 1, 5, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=4,
+    is_paused_upon_creation=True,
+    params=params(),
+    default_args={"owner": "race-strategy", "retries": 0},
+    tags=["f1", "training"],
+    doc_md=DOC,
+) as dag:
+
+    @task(task_id="plan", doc_md="Params, settings and catalogue become one plan a model. Refuses what cannot be.")
+    def plan() -> list[dict[str, Any]]:
+        """The plans of this run, one a model."""
+        return plan_models(get_current_context())
+
+    @task_group(group_id="model")
+    def model(plan: dict[str, Any]) -> None:
+        """One model, from snapshot to registry."""
+        with TaskGroup("snapshot"):
+            snapshots = SnapshotOperator(task_id="snapshot", plan=plan).output
+        with TaskGroup("validate"):
+            validated = DataChecksOperator(task_id="validate", plan=plan, snapshots=snapshots)
+        with TaskGroup("train"):
+            train = DaskTrainingOperator(task_id="train", plan=plan, snapshots=snapshots)
+        with TaskGroup("evaluate"):
+            evaluate = EvaluationOperator(task_id="evaluate", plan=plan, snapshots=snapshots, trained=train.output)
+        with TaskGroup("register"):
+            register = RegisterModelOperator(
+                task_id="register", plan=plan, snapshots=snapshots, trained=train.output, evaluated=evaluate.output
+            )
+        validated >> train
+        evaluate >> register
+
+    model.expand(plan=plan())

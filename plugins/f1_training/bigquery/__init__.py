@@ -1,0 +1,1 @@
+"""BigQuery: snapshots of the training rows, and the checks on them."""

@@ -1,0 +1,176 @@
+"""BigQuery through Google's client: the only module that imports it. Its errors are turned into reasons here."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from f1_training.bigquery.sql import Query
+from f1_training.core.settings import Settings
+from trainer.contract import FailureReason, TrainingFailure
+
+log = logging.getLogger(__name__)
+
+QUERY_S = 3600.0
+#: Reasons in the body of a 403 that mean "not now" rather than "not you".
+BUSY = ("quotaExceeded", "rateLimitExceeded", "jobRateLimitExceeded", "concurrentLimitExceeded")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Destination:
+    """A table to write: range-partitioned by ``shard``, clustered by ``split``, deleted after ``days``."""
+
+    table: str
+    logical_shards: int
+    days: int
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Written:
+    """What a query wrote. ``created_at`` is RFC 3339 in UTC."""
+
+    bytes_scanned: int
+    created_at: str
+
+
+class Warehouse:
+    """The few things that are asked of BigQuery. ``client`` is a ``google.cloud.bigquery.Client``."""
+
+    def __init__(self, client: Any, settings: Settings) -> None:
+        self._client = client
+        self._settings = settings
+
+    @classmethod
+    def connect(cls, settings: Settings) -> Warehouse:
+        """Through Airflow's connection ``settings.gcp_conn_id``.
+
+        Raises:
+            TrainingFailure: ``PermissionDenied`` when there are no usable credentials.
+        """
+        from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook  # takes seconds to import
+
+        with bigquery_errors(f"connection {settings.gcp_conn_id!r}"):
+            hook = BigQueryHook(gcp_conn_id=settings.gcp_conn_id, location=settings.location)
+            return cls(hook.get_client(project_id=settings.project, location=settings.location), settings)
+
+    def ensure_dataset(self, name: str) -> None:
+        """Make the dataset where it is missing; its tables expire by default."""
+        from google.cloud import bigquery
+
+        dataset = bigquery.Dataset(f"{self._settings.project}.{name}")
+        dataset.location = self._settings.location
+        dataset.default_table_expiration_ms = self._settings.snapshot_days * 86_400_000
+        with bigquery_errors(f"dataset {name}"):
+            self._client.create_dataset(dataset, exists_ok=True)
+
+    def write(self, query: Query, destination: Destination, job_id: str) -> Written:
+        """Replace the destination by the query's rows, at one stroke; a job ``job_id`` that exists is adopted.
+
+        Raises:
+            TrainingFailure: what BigQuery refused.
+        """
+        from google.api_core.exceptions import Conflict
+
+        config = self._config(query)
+        self._into(config, destination)
+        with bigquery_errors(destination.table):
+            self._log_estimate(query, destination)
+            try:
+                # A failed job keeps its id, so the client could not try it again under the same one.
+                job = self._client.query(
+                    query.sql, job_config=config, job_id=job_id, location=self._settings.location, job_retry=None
+                )
+            except Conflict:
+                log.info("BigQuery job %s exists: adopting it", job_id)
+                job = self._client.get_job(job_id, location=self._settings.location)
+            job.result(timeout=QUERY_S)
+            self._label(destination)
+        scanned = int(job.total_bytes_processed or 0)
+        log.info(
+            "%s is written; %s bytes scanned, %s billed", destination.table, f"{scanned:,}", job.total_bytes_billed
+        )
+        ended = job.ended or datetime.now(UTC)
+        return Written(bytes_scanned=scanned, created_at=ended.astimezone(UTC).isoformat(timespec="seconds"))
+
+    def rows(self, query: Query) -> list[dict[str, Any]]:
+        """The rows of a small result.
+
+        Raises:
+            TrainingFailure: what BigQuery refused.
+        """
+        with bigquery_errors("a query"):
+            job = self._client.query(query.sql, job_config=self._config(query), location=self._settings.location)
+            return [dict(row.items()) for row in job.result(timeout=QUERY_S)]
+
+    def _config(self, query: Query) -> Any:
+        from google.cloud import bigquery
+
+        parameters = [bigquery.ScalarQueryParameter(name, *typed) for name, typed in query.parameters.items()]
+        config = bigquery.QueryJobConfig(query_parameters=parameters)
+        if self._settings.maximum_bytes_billed is not None:
+            config.maximum_bytes_billed = self._settings.maximum_bytes_billed
+        return config
+
+    @staticmethod
+    def _into(config: Any, destination: Destination) -> None:
+        from google.cloud import bigquery
+
+        config.destination = bigquery.TableReference.from_string(destination.table)
+        config.write_disposition = bigquery.WriteDisposition.WRITE_TRUNCATE
+        shards = bigquery.PartitionRange(start=0, end=destination.logical_shards, interval=1)
+        config.range_partitioning = bigquery.RangePartitioning(field="shard", range_=shards)
+        config.clustering_fields = ["split"]
+        config.labels = dict(destination.labels)
+
+    def _log_estimate(self, query: Query, destination: Destination) -> None:
+        config = self._config(query)
+        config.dry_run = True
+        estimate = self._client.query(query.sql, job_config=config, location=self._settings.location)
+        log.info("%s: the query will scan %s bytes", destination.table, f"{int(estimate.total_bytes_processed or 0):,}")
+
+    def _label(self, destination: Destination) -> None:
+        table = self._client.get_table(destination.table)
+        table.expires = datetime.now(UTC) + timedelta(days=destination.days)
+        table.labels = {**table.labels, **destination.labels}
+        self._client.update_table(table, ["expires", "labels"])
+
+
+@contextlib.contextmanager
+def bigquery_errors(what: str) -> Iterator[None]:
+    """Turn what Google's client raises about ``what`` into :class:`TrainingFailure`; the unknown passes through."""
+    from google.api_core import exceptions
+    from google.auth.exceptions import GoogleAuthError, TransportError
+    from requests.exceptions import ConnectionError as RequestsConnectionError
+    from requests.exceptions import Timeout
+
+    try:
+        yield
+    except exceptions.GoogleAPICallError as e:
+        reason, fix = _reason(e)
+        raise TrainingFailure(reason, f"{what}: {e.message}{fix}") from e
+    except (TransportError, RequestsConnectionError, Timeout, TimeoutError, exceptions.RetryError) as e:
+        raise TrainingFailure(FailureReason.NETWORK_TIMEOUT, f"{what}: BigQuery does not answer: {e}") from e
+    except GoogleAuthError as e:
+        fix = "; give the Airflow connection, or the environment, credentials that work"
+        raise TrainingFailure(FailureReason.PERMISSION_DENIED, f"{what}: {e}{fix}") from e
+
+
+def _reason(error: Any) -> tuple[FailureReason, str]:
+    reasons = {str(part.get("reason")) for part in error.errors or [] if isinstance(part, Mapping)}
+    code = int(error.code or 0)
+    if reasons & set(BUSY) or code == 429:
+        return FailureReason.RESOURCE_EXHAUSTED, "; BigQuery's quota is used up for now"
+    if "bytesBilledLimitExceeded" in reasons:
+        return FailureReason.CONFIG_INVALID, "; raise maximum_bytes_billed in the Variable f1_training, or read less"
+    if code in (401, 403):
+        return FailureReason.PERMISSION_DENIED, "; Airflow's account needs bigquery.jobUser and access to the dataset"
+    if code == 404:
+        return FailureReason.CONFIG_INVALID, "; is the table there, and does the Param name the right split?"
+    if code >= 500 or code == 408:
+        return FailureReason.NETWORK_TIMEOUT, ""
+    return FailureReason.CONFIG_INVALID, "; do the catalogue's columns exist in the source tables?"

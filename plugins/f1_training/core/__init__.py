@@ -1,0 +1,1 @@
+"""What the Airflow side decides by itself: settings, plans, specs, reasons. No client is imported here."""

@@ -1,0 +1,126 @@
+"""What one deployment looks like: :class:`Settings`, read from one Airflow Variable when a run is planned."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainer.contract import ContractError, FailureReason, TrainingFailure
+from trainer.contract.fields import decode, require
+
+VARIABLE = "f1_training"
+EXAMPLE = (
+    '{"project": "my-project", "image": "europe-west4-docker.pkg.dev/my-project/f1/training-worker:0.1.0", '
+    '"uris": {"checkpoints": "gs://my-checkpoints", "artifacts": "gs://my-artifacts", "models": "gs://my-models"}}'
+)
+
+PROJECT = re.compile(r"[a-z][a-z0-9.:-]{1,61}[a-z0-9]")
+DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
+DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Datasets:
+    """BigQuery datasets: ``strategy`` is read, snapshots for training and for evaluation are written to the others.
+
+    The trainer's account may read ``staging`` only while it trains, so that it cannot see a test row.
+    """
+
+    strategy: str = "f1_strategy"
+    staging: str = "f1_staging"
+    evaluation: str = "f1_evaluation"
+
+    def __post_init__(self) -> None:
+        for name in ("strategy", "staging", "evaluation"):
+            require(bool(DATASET.fullmatch(getattr(self, name))), name, f"is {getattr(self, name)!r}; a dataset's name")
+        require(len({self.strategy, self.staging, self.evaluation}) == 3, "staging", "the three datasets must differ")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Uris:
+    """Where objects go: ``gs://bucket/folder`` on Google Cloud, ``file:///folder`` on one machine."""
+
+    checkpoints: str
+    artifacts: str
+    models: str
+
+    def __post_init__(self) -> None:
+        for name in ("checkpoints", "artifacts", "models"):
+            uri = getattr(self, name)
+            require("://" in uri, name, f"is {uri!r}; expected a URI such as gs://bucket/folder")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """One deployment. Only ``project``, ``image`` and ``uris`` have no default.
+
+    ``pod_environment`` is added to every pod; ``collective_host`` is the address that the ranks' own connections use,
+    by default the pod's. ``threads`` is per worker; by default as many as its CPU request. ``machine_type_label`` is
+    the node label that a model's machine type selects nodes by; empty where nodes have no such label.
+    ``queue`` is a Kueue LocalQueue.
+    """
+
+    project: str
+    image: str
+    uris: Uris
+    location: str = "US"
+    datasets: Datasets = field(default_factory=Datasets)
+    evaluator_image: str = ""
+    namespace: str = "f1-training"
+    service_account: str = ""
+    gcp_conn_id: str = "google_cloud_default"
+    kubernetes_conn_id: str = "kubernetes_default"
+    pod_environment: Mapping[str, str] = field(default_factory=dict)
+    collective_host: str | None = None
+    threads: int | None = None
+    machine_type_label: str = ""
+    chief_node_selector: Mapping[str, str] = field(default_factory=dict)
+    worker_node_selector: Mapping[str, str] = field(default_factory=dict)
+    queue: str = ""
+    poll_interval_s: float = 15.0
+    scale_up_grace_s: float = 600.0
+    deadline_s: int = 86_400
+    ttl_s: int = 86_400
+    maximum_bytes_billed: int | None = None
+    snapshot_days: int = 7
+
+    def __post_init__(self) -> None:
+        require(bool(PROJECT.fullmatch(self.project)), "project", f"is {self.project!r}; a Google Cloud project id")
+        require(bool(self.image), "image", "is empty; the training image's address")
+        for name in ("namespace", "service_account", "queue"):
+            value = getattr(self, name)
+            fits = bool(DNS_LABEL.fullmatch(value)) or (not value and name != "namespace")
+            require(fits, name, f"is {value!r}; lower case letters, digits and -")
+        for name in self.pod_environment:
+            require(bool(ENVIRONMENT_NAME.fullmatch(name)), "pod_environment", f"{name!r} names no variable")
+        for name in ("poll_interval_s", "scale_up_grace_s", "deadline_s", "ttl_s", "snapshot_days"):
+            require(getattr(self, name) > 0, name, f"is {getattr(self, name)}; more than 0")
+        require(self.threads is None or 1 <= self.threads <= 256, "threads", f"is {self.threads}; 1 to 256")
+        limit = self.maximum_bytes_billed
+        require(limit is None or limit >= 1, "maximum_bytes_billed", f"is {limit}; 1 or more")
+
+    def image_for_evaluation(self) -> str:
+        """The evaluator's image: the training image unless another is configured."""
+        return self.evaluator_image or self.image
+
+
+def read_settings(variable: Any) -> Settings:
+    """The settings in ``variable``, the deserialised Airflow Variable ``f1_training``; None when there is none.
+
+    Raises:
+        TrainingFailure: ``ConfigInvalid`` naming the Variable, the field and the fix.
+    """
+    if variable is None:
+        message = (
+            f"the Airflow Variable {VARIABLE!r} does not exist; create it (Admin > Variables, or "
+            f"`airflow variables set`) with JSON such as {EXAMPLE}"
+        )
+        raise TrainingFailure(FailureReason.CONFIG_INVALID, message)
+    try:
+        return decode(Settings, variable, "")
+    except ContractError as e:
+        message = f"the Airflow Variable {VARIABLE!r} is wrong: {e}; an example: {EXAMPLE}"
+        raise TrainingFailure(FailureReason.CONFIG_INVALID, message) from e

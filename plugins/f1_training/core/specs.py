@@ -1,0 +1,87 @@
+"""From a plan and what earlier stages found to the documents that the pods get. Pure functions."""
+
+from __future__ import annotations
+
+import re
+
+from f1_training.core.plan import RunPlan
+from trainer.contract import (
+    CheckpointPolicy,
+    EvaluationSpec,
+    Limits,
+    OutputUris,
+    SnapshotRef,
+    TrainingResult,
+    TrainingSpec,
+    layout,
+)
+
+QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m?)")
+
+
+def training_spec(plan: RunPlan, snapshot: SnapshotRef, attempt: int) -> TrainingSpec:
+    """The job of attempt ``attempt`` (from 1). The first demands an empty folder; later ones resume from it.
+
+    Raises:
+        ContractError: the snapshot does not fit the plan, such as a split without rows.
+    """
+    entry = plan.entry
+    return TrainingSpec(
+        job_id=plan.job_id,
+        model_type=entry.model_type,
+        engine=entry.engine,
+        objective=entry.objective,
+        metric=entry.metric,
+        classes=entry.classes,
+        features=entry.features,
+        rounds=entry.rounds,
+        early_stopping_rounds=entry.early_stopping_rounds,
+        seed=entry.seed,
+        params=entry.engine_params(entry.engine),
+        device=plan.device,
+        threads=threads(plan),
+        snapshot=snapshot,
+        output=OutputUris(checkpoints=plan.checkpoints_uri, artifacts=plan.artifacts_uri),
+        num_workers=plan.num_workers,
+        train_split=plan.train_split,
+        validation_split=plan.validation_split,
+        checkpoint=CheckpointPolicy(segment_rounds=entry.segment_rounds),
+        limits=Limits(worker_start_s=plan.settings.scale_up_grace_s),
+        resume=attempt > 1,
+    )
+
+
+def evaluation_spec(plan: RunPlan, snapshot: SnapshotRef, result: TrainingResult) -> EvaluationSpec:
+    """Score the trained model on the snapshot of the test split."""
+    entry = plan.entry
+    return EvaluationSpec(
+        job_id=plan.job_id,
+        model_type=entry.model_type,
+        engine=entry.engine,
+        objective=entry.objective,
+        model_uri=result.model_uri,
+        model_sha256=result.sha256,
+        features=entry.features,
+        table=snapshot.table,
+        split=plan.test_split,
+        output=f"{plan.artifacts_uri}/{layout.METRICS}",
+        classes=entry.classes,
+        unit=entry.unit,
+        baseline=entry.baseline,
+        threads=threads(plan),
+    )
+
+
+def threads(plan: RunPlan) -> int:
+    """Threads of a worker: the deployment's, or else as many as whole CPUs are requested for it."""
+    if plan.settings.threads is not None:
+        return plan.settings.threads
+    return max(1, int(cpus(plan.entry.resources.cpu)))
+
+
+def cpus(quantity: str) -> float:
+    """A Kubernetes CPU quantity such as ``6`` or ``500m`` as a number; 0 when it is none."""
+    found = QUANTITY.fullmatch(quantity)
+    if found is None:
+        return 0.0
+    return float(found[1]) / (1000 if found[2] else 1)

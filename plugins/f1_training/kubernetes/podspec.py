@@ -1,0 +1,159 @@
+"""The pod of each role: one container, restricted, with scratch space, its environment and its probes."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from f1_training.kubernetes.settings import JobSettings
+from trainer.contract.catalogue import Resources
+
+CHIEF_PORT, HEALTH_PORT = 8786, 8080
+TLS_DIR, CACHE_DIR, TMP_DIR = "/etc/f1-training/tls", "/var/cache/f1-training", "/tmp"  # noqa: S108 - in the pod
+TERMINATION_LOG = "/dev/termination-log"
+COMPLETION_INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+SPOT = "cloud.google.com/gke-spot"
+GPU = "nvidia.com/gpu"
+USER = 10001
+#: Between SIGTERM and SIGKILL: a segment that is nearly done is finished and committed.
+GRACE_S = 30
+#: Nodes that no longer answer are given up after this long; the default is five minutes.
+UNREACHABLE_S = 30
+
+
+class Role(enum.StrEnum):
+    """What a pod is; also its container's name and its label ``app.kubernetes.io/component``."""
+
+    CHIEF = "chief"
+    WORKER = "worker"
+    EVALUATE = "evaluate"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Container:
+    """One role's container. ``environment`` is its own part of the environment."""
+
+    role: Role
+    image: str
+    module: str
+    resources: Resources
+    environment: Mapping[str, str] = field(default_factory=dict)
+    tls: bool = False
+    probed: bool = False
+    gpu: bool = False
+
+
+def pod_spec(container: Container, settings: JobSettings, node_selector: Mapping[str, str]) -> dict[str, Any]:
+    """The ``spec`` of a pod, within the Pod Security Standard "restricted"."""
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_S,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(container, settings)],
+        "volumes": _volumes(container, settings),
+        "tolerations": _tolerations(node_selector, container),
+    }
+    if settings.service_account:
+        spec["serviceAccountName"] = settings.service_account
+    if node_selector:
+        spec["nodeSelector"] = dict(node_selector)
+    return spec
+
+
+def _container(container: Container, settings: JobSettings) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "name": container.role.value,
+        "image": container.image,
+        "command": ["python", "-m", container.module],
+        "env": _environment(container, settings),
+        "resources": _resources(container),
+        "terminationMessagePath": TERMINATION_LOG,
+        "terminationMessagePolicy": "File",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": _mounts(container),
+    }
+    if container.probed:
+        health = {"httpGet": {"path": "/health", "port": HEALTH_PORT}, "timeoutSeconds": 5}
+        # Importing the libraries takes a while on a cold node: 5 minutes before the kubelet gives up.
+        made["startupProbe"] = {**health, "periodSeconds": 5, "failureThreshold": 60}
+        made["readinessProbe"] = {**health, "periodSeconds": 10, "failureThreshold": 3}
+        made["ports"] = [{"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"}]
+    return made
+
+
+def _environment(container: Container, settings: JobSettings) -> list[dict[str, Any]]:
+    plain = {
+        **container.environment,
+        "TRAINING_HEALTH_PORT": str(HEALTH_PORT),
+        "TRAINING_CACHE_DIR": CACHE_DIR,
+        "TRAINING_TERMINATION_LOG": TERMINATION_LOG,
+        "GOOGLE_CLOUD_PROJECT": settings.project,
+        "HOME": TMP_DIR,
+    }
+    if container.tls:
+        plain["TRAINING_TLS_DIR"] = TLS_DIR
+    fields = {"POD_IP": "status.podIP"}
+    if settings.collective_host is None:
+        fields["COLLECTIVE_HOST"] = "status.podIP"
+    else:
+        plain["COLLECTIVE_HOST"] = settings.collective_host
+    if container.role is Role.WORKER:
+        fields["WORKER_INDEX"] = COMPLETION_INDEX
+    plain |= settings.environment
+    references = [{"name": n, "valueFrom": {"fieldRef": {"fieldPath": path}}} for n, path in fields.items()]
+    return [*references, *({"name": name, "value": value} for name, value in sorted(plain.items()))]
+
+
+def _resources(container: Container) -> dict[str, Any]:
+    # No CPU limit: throttling would slow all ranks down to the slowest. Memory is limited to what was requested.
+    wanted = container.resources
+    limits = {"memory": wanted.memory, **({GPU: "1"} if container.gpu else {})}
+    return {"requests": {"cpu": wanted.cpu, "memory": wanted.memory}, "limits": limits}
+
+
+def _mounts(container: Container) -> list[dict[str, Any]]:
+    mounts: list[dict[str, Any]] = [
+        {"name": "cache", "mountPath": CACHE_DIR},
+        {"name": "tmp", "mountPath": TMP_DIR},
+    ]
+    if container.tls:
+        mounts.append({"name": "tls", "mountPath": TLS_DIR, "readOnly": True})
+    return mounts
+
+
+def _volumes(container: Container, settings: JobSettings) -> list[dict[str, Any]]:
+    volumes: list[dict[str, Any]] = [{"name": "cache", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}]
+    if container.tls:
+        volumes.append({"name": "tls", "secret": {"secretName": settings.names.secret, "defaultMode": 0o440}})
+    return volumes
+
+
+def _tolerations(node_selector: Mapping[str, str], container: Container) -> list[dict[str, Any]]:
+    away = [
+        {
+            "key": f"node.kubernetes.io/{what}",
+            "operator": "Exists",
+            "effect": "NoExecute",
+            "tolerationSeconds": UNREACHABLE_S,
+        }
+        for what in ("not-ready", "unreachable")
+    ]
+    if SPOT in node_selector:
+        away.append({"key": SPOT, "operator": "Equal", "value": "true", "effect": "NoSchedule"})
+    if container.gpu:
+        away.append({"key": GPU, "operator": "Exists", "effect": "NoSchedule"})
+    return away

@@ -1,0 +1,303 @@
+"""What became of a job: from observed objects (plain JSON, as the API gives them) to a :class:`JobStatus`. Pure.
+
+Evidence is asked in this order: what the pod said itself (the outcome in its termination message), how its container
+ended, what happened to the pod, what the Job says, and why nothing could start.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from f1_training.kubernetes.names import COMPONENT
+from f1_training.kubernetes.podspec import Role
+from trainer.contract import ContractError, FailureReason, Outcome
+
+Object = Mapping[str, Any]
+
+#: What an exit code alone means; every other code is a chief that ended without a word.
+REASONS_BY_EXIT_CODE: Mapping[int, FailureReason] = {
+    65: FailureReason.DATA_INVALID,
+    69: FailureReason.CHIEF_LOST,
+    70: FailureReason.BUG,
+    71: FailureReason.OUT_OF_MEMORY,
+    74: FailureReason.STORAGE_FULL,
+    75: FailureReason.PREEMPTED,
+    77: FailureReason.PERMISSION_DENIED,
+    78: FailureReason.CONFIG_INVALID,
+}
+#: Why a container does not start, where waiting longer will not help.
+REASONS_BY_WAITING: Mapping[str, FailureReason] = {
+    "ImagePullBackOff": FailureReason.RESOURCE_EXHAUSTED,
+    "ErrImageNeverPull": FailureReason.RESOURCE_EXHAUSTED,
+    "InvalidImageName": FailureReason.CONFIG_INVALID,
+    "RunContainerError": FailureReason.CONFIG_INVALID,
+}
+#: The same, given time: a Secret or ConfigMap may come a moment later than the pod.
+REASONS_BY_WAITING_LONG: Mapping[str, FailureReason] = {
+    "CreateContainerConfigError": FailureReason.PERMISSION_DENIED,
+}
+
+
+class Phase(enum.StrEnum):
+    """Where a job is."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Observed:
+    """What the API server knows about one attempt. ``job`` is its main Job, None when it is not there."""
+
+    job: Object | None
+    worker_job: Object | None = None
+    pods: Sequence[Object] = ()
+    events: Sequence[Object] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobStatus:
+    """Where a job is. ``outcome`` is there once it has ended; ``evidence`` says what that was concluded from."""
+
+    phase: Phase
+    outcome: Outcome | None = None
+    evidence: tuple[str, ...] = ()
+    waiting_for: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.outcome is not None
+
+
+def job_status(observed: Observed, job_id: str, now: datetime, grace_s: float) -> JobStatus:
+    """The status of an attempt.
+
+    Args:
+        observed: the attempt's objects.
+        job_id: whose outcome is believed; another's in a termination message is not.
+        now: the time, in UTC.
+        grace_s: how long pods may wait for a node.
+    """
+    if observed.job is None or observed.job["metadata"].get("deletionTimestamp"):
+        gone = "the Job was deleted" if observed.job else "the Job is not there"
+        return _failed(job_id, FailureReason.CHIEF_LOST, f"{gone}; somebody deleted it, or its node pool went", [gone])
+    main = _newest([p for p in observed.pods if _role(p) in (Role.CHIEF, Role.EVALUATE)])
+    workers = [p for p in observed.pods if _role(p) is Role.WORKER]
+    ended = _terminated(main) if main else None
+    if main and ended is not None:
+        return _from_end(main, ended, workers, job_id)
+    fatal = _fatal_worker(workers, observed.worker_job, job_id)
+    if fatal is not None:
+        return fatal
+    if main and (main.get("status") or {}).get("phase") == "Failed":
+        return _evicted(main, job_id)
+    condition = _condition(observed.job, "Failed")
+    if condition is not None:
+        return _from_condition(condition, job_id)
+    if main and _started(main):
+        return JobStatus(phase=Phase.RUNNING, waiting_for=_waiting_workers(workers))
+    return _not_started(main, observed, job_id, _waited_s(observed.job, main, now), grace_s)
+
+
+def _from_end(pod: Object, ended: Object, workers: Sequence[Object], job_id: str) -> JobStatus:
+    said = _outcome(ended, job_id)
+    code = int(ended.get("exitCode", 0))
+    evidence = [f"{_name(pod)} ended with exit code {code}{_because(ended)}"]
+    if said is not None and said.succeeded and code == 0:
+        return JobStatus(phase=Phase.SUCCEEDED, outcome=said, evidence=tuple(evidence))
+    if said is not None and said.reason is not None:
+        return _blamed_on_workers(said, workers, evidence)
+    if _disrupted(pod):
+        return _failed(job_id, FailureReason.PREEMPTED, f"the node of {_name(pod)} was taken away", evidence)
+    if ended.get("reason") == "OOMKilled":
+        return _failed(job_id, FailureReason.OUT_OF_MEMORY, f"{_name(pod)} used more memory than its limit", evidence)
+    if code == 0:
+        message = f"{_name(pod)} ended without saying how; does the image hold another version of the trainer?"
+        return _failed(job_id, FailureReason.BUG, message, evidence)
+    reason = REASONS_BY_EXIT_CODE.get(code, FailureReason.CHIEF_LOST)
+    return _failed(job_id, reason, f"{_name(pod)} ended with exit code {code} and without a word", evidence)
+
+
+def _blamed_on_workers(said: Outcome, workers: Sequence[Object], evidence: list[str]) -> JobStatus:
+    """The chief's own word, unless it only saw workers vanish and their pods know why."""
+    lines = [*evidence, *(f"{_name(p)}: {_how(p)}" for p in workers if _how(p))]
+    reason, message = said.reason, said.message
+    if reason is FailureReason.WORKERS_LOST:
+        starved = [p for p in workers if (_terminated(p) or {}).get("reason") == "OOMKilled"]
+        unplaced = [p for p in workers if _unschedulable(p)]
+        if starved:
+            reason, message = FailureReason.OUT_OF_MEMORY, f"{_name(starved[0])} used more memory than its limit"
+        elif unplaced:
+            reason, message = FailureReason.RESOURCE_EXHAUSTED, f"no node for {len(unplaced)} workers: {said.message}"
+    outcome = Outcome(
+        job_id=said.job_id,
+        reason=reason,
+        message=message,
+        last_round=said.last_round,
+        manifest_uri=said.manifest_uri,
+        result_uri=said.result_uri,
+    )
+    return JobStatus(phase=Phase.FAILED, outcome=outcome, evidence=tuple(lines))
+
+
+def _fatal_worker(workers: Sequence[Object], worker_job: Object | None, job_id: str) -> JobStatus | None:
+    """What a worker's end alone decides, while the chief still waits: no memory, or what no other try will change."""
+    for pod in workers:
+        ended = _terminated(pod)
+        if ended and ended.get("reason") == "OOMKilled":
+            evidence = [f"{_name(pod)}: {_how(pod)}"]
+            message = f"{_name(pod)} used more memory than its limit"
+            return _failed(job_id, FailureReason.OUT_OF_MEMORY, message, evidence)
+    condition = _condition(worker_job, "Failed") if worker_job else None
+    if condition is None or condition.get("reason") != "PodFailurePolicy":
+        return None
+    evidence = [f"the worker Job failed: {condition.get('message', '')}"]
+    for pod in workers:
+        said = _outcome(_terminated(pod) or {}, job_id)
+        if said is not None and said.reason is not None:
+            return _failed(job_id, said.reason, f"{_name(pod)}: {said.message}", evidence)
+    for pod in workers:
+        code = int((_terminated(pod) or {}).get("exitCode", 0))
+        if code in REASONS_BY_EXIT_CODE:
+            return _failed(job_id, REASONS_BY_EXIT_CODE[code], f"{_name(pod)} ended with exit code {code}", evidence)
+    return _failed(job_id, FailureReason.BUG, evidence[0], evidence)
+
+
+def _evicted(pod: Object, job_id: str) -> JobStatus:
+    status = pod.get("status") or {}
+    evidence = [f"{_name(pod)} failed: {status.get('reason', 'no reason')} {status.get('message', '')}".rstrip()]
+    reason = FailureReason.PREEMPTED if _disrupted(pod) else FailureReason.CHIEF_LOST
+    return _failed(job_id, reason, evidence[0], evidence)
+
+
+def _from_condition(condition: Object, job_id: str) -> JobStatus:
+    why, message = condition.get("reason", ""), condition.get("message", "")
+    evidence = [f"the Job failed: {why} {message}".rstrip()]
+    if why == "DeadlineExceeded":
+        fix = "the job was active for longer than deadline_s; it resumes from its last checkpoint"
+        return _failed(job_id, FailureReason.RESOURCE_EXHAUSTED, fix, evidence)
+    return _failed(job_id, FailureReason.CHIEF_LOST, "the pod is gone, and nobody saw how it ended", evidence)
+
+
+def _not_started(pod: Object | None, observed: Observed, job_id: str, waited_s: float, grace_s: float) -> JobStatus:
+    overdue = waited_s > grace_s
+    if pod is None:
+        return _no_pod(observed, job_id, overdue)
+    waiting = _waiting(pod)
+    why, message = waiting.get("reason", ""), waiting.get("message", "")
+    reason = REASONS_BY_WAITING.get(why) or (REASONS_BY_WAITING_LONG.get(why) if overdue else None)
+    if reason is not None:
+        return _failed(job_id, reason, f"{_name(pod)} cannot start: {why} {message}", [f"{_name(pod)}: {why}"])
+    unplaced = _unschedulable(pod)
+    if overdue:
+        text = unplaced or f"{why} {message}".strip() or "it did not start"
+        fix = f"{_name(pod)} did not start within {grace_s:.0f} s: {text}"
+        return _failed(job_id, FailureReason.RESOURCE_EXHAUSTED, fix, [f"{_name(pod)}: {text}"])
+    return JobStatus(phase=Phase.PENDING, waiting_for=unplaced or why or f"{_name(pod)} to start")
+
+
+def _no_pod(observed: Observed, job_id: str, overdue: bool) -> JobStatus:
+    refused = [str(e.get("message", "")) for e in observed.events if e.get("reason") == "FailedCreate"]
+    if refused and "forbidden" in refused[-1] and "exceeded quota" not in refused[-1]:
+        return _failed(job_id, FailureReason.PERMISSION_DENIED, f"no pod may be created: {refused[-1]}", refused[-1:])
+    if overdue:
+        text = refused[-1] if refused else "the Job got no pod; is it suspended, or waiting in a queue?"
+        return _failed(job_id, FailureReason.RESOURCE_EXHAUSTED, text, [text])
+    return JobStatus(phase=Phase.PENDING, waiting_for=refused[-1] if refused else "the pod to be created")
+
+
+def _failed(job_id: str, reason: FailureReason, message: str, evidence: Sequence[str]) -> JobStatus:
+    outcome = Outcome(job_id=job_id, reason=reason, message=message)
+    return JobStatus(phase=Phase.FAILED, outcome=outcome, evidence=tuple(evidence))
+
+
+def _waited_s(job: Object, pod: Object | None, now: datetime) -> float:
+    """Since when something is waited for: the pod, or the Job's start. A suspended Job in a queue waits for nobody."""
+    since = pod["metadata"].get("creationTimestamp") if pod else (job.get("status") or {}).get("startTime")
+    if not since:
+        return 0.0
+    return (now - datetime.fromisoformat(str(since).replace("Z", "+00:00"))).total_seconds()
+
+
+def _outcome(ended: Object, job_id: str) -> Outcome | None:
+    try:
+        said = Outcome.from_json(str(ended.get("message", "")))
+    except ContractError:
+        return None
+    return said if said.job_id == job_id else None
+
+
+def _role(pod: Object) -> Role | None:
+    label = (pod["metadata"].get("labels") or {}).get(COMPONENT)
+    return Role(label) if label in tuple(Role) else None
+
+
+def _newest(pods: Sequence[Object]) -> Object | None:
+    return max(pods, key=lambda p: str(p["metadata"].get("creationTimestamp")), default=None)
+
+
+def _container(pod: Object) -> Object:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or [{}]
+    state: Object = statuses[0].get("state") or {}
+    return state
+
+
+def _terminated(pod: Object) -> Object | None:
+    return _container(pod).get("terminated")
+
+
+def _waiting(pod: Object) -> Object:
+    waiting: Object = _container(pod).get("waiting") or {}
+    return waiting
+
+
+def _started(pod: Object) -> bool:
+    return "running" in _container(pod)
+
+
+def _how(pod: Object) -> str:
+    ended = _terminated(pod)
+    if ended:
+        return f"exit code {ended.get('exitCode')}{_because(ended)}"
+    return _unschedulable(pod)
+
+
+def _because(ended: Object) -> str:
+    reason = ended.get("reason", "")
+    return f" ({reason})" if reason and reason not in ("Error", "Completed") else ""
+
+
+def _unschedulable(pod: Object) -> str:
+    condition = _condition(pod, "PodScheduled", "False")
+    return f"unschedulable: {condition.get('message', '')}" if condition else ""
+
+
+def _disrupted(pod: Object) -> bool:
+    return _condition(pod, "DisruptionTarget") is not None
+
+
+def _condition(item: Object, kind: str, status: str = "True") -> Object | None:
+    for condition in (item.get("status") or {}).get("conditions") or []:
+        if condition.get("type") == kind and condition.get("status") == status:
+            found: Object = condition
+            return found
+    return None
+
+
+def _waiting_workers(workers: Sequence[Object]) -> str:
+    waiting = [p for p in workers if not _started(p) and not _terminated(p)]
+    if not waiting:
+        return ""
+    why = next((text for text in map(_unschedulable, waiting) if text), "")
+    return f"{len(waiting)} workers to start{f' ({why})' if why else ''}"
+
+
+def _name(pod: Object) -> str:
+    return str(pod["metadata"]["name"])

@@ -1,0 +1,17 @@
+"""Operators of the DAG ``f1_training``. What is heavy is imported when a task runs, never when a DAG file is parsed."""
+
+from f1_training.operators.checks import DataChecksOperator
+from f1_training.operators.evaluation import EvaluationOperator
+from f1_training.operators.planning import plan_models
+from f1_training.operators.register import RegisterModelOperator
+from f1_training.operators.snapshot import SnapshotOperator
+from f1_training.operators.training import DaskTrainingOperator
+
+__all__ = [
+    "DaskTrainingOperator",
+    "DataChecksOperator",
+    "EvaluationOperator",
+    "RegisterModelOperator",
+    "SnapshotOperator",
+    "plan_models",
+]

@@ -1,0 +1,61 @@
+"""Score a trained model on rows that it never saw, in a pod of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from f1_training.core.plan import RunPlan
+from f1_training.kubernetes.names import Purpose
+from f1_training.operators.job import JobOperator
+from trainer.contract import Outcome, SnapshotRef
+from trainer.contract.fields import decode
+
+if TYPE_CHECKING:
+    from f1_training.kubernetes.manifests import Bundle
+
+
+class EvaluationOperator(JobOperator):
+    """Evaluate what was trained on the snapshot of the test split.
+
+    Args:
+        plan: the run's plan, from task ``plan``.
+        snapshots: what :class:`SnapshotOperator` returned.
+        trained: what :class:`DaskTrainingOperator` returned.
+
+    Returns ``evaluation_uri``, ``metrics`` and ``rows``.
+    """
+
+    purpose: ClassVar[Purpose] = Purpose.EVALUATE
+    template_fields: Sequence[str] = ("plan", "snapshots", "trained")
+    ui_color = "#e4dcf1"
+
+    def __init__(self, *, plan: Any, snapshots: Any, trained: Any, **kwargs: Any) -> None:
+        super().__init__(plan=plan, **kwargs)
+        self.snapshots = snapshots
+        self.trained = trained
+
+    def bundle(self, plan: RunPlan, attempt: int) -> Bundle:
+        """One Job with one pod."""
+        from f1_training.core.specs import evaluation_spec
+        from f1_training.core.storage import read_object
+        from f1_training.kubernetes.manifests import Bundle, evaluation_job
+        from f1_training.kubernetes.settings import job_settings
+        from trainer.contract import TrainingResult
+
+        made = TrainingResult.from_json(read_object(self.trained["result_uri"]))
+        spec = evaluation_spec(plan, decode(SnapshotRef, self.snapshots["evaluation"], "snapshot"), made)
+        settings = job_settings(plan, self.purpose, attempt)
+        return Bundle(main=evaluation_job(spec, settings), queued=bool(settings.queue))
+
+    def result(self, plan: RunPlan, outcome: Outcome, attempt: int) -> dict[str, Any]:  # noqa: ARG002 - the base's
+        """What the evaluation found."""
+        from f1_training.core.storage import read_object
+        from trainer.contract import EvaluationResult
+
+        found = EvaluationResult.from_json(read_object(outcome.result_uri))
+        for name, value in sorted(found.metrics.items()):
+            between = found.intervals.get(name)
+            shown = f" ({between.low:.6g} to {between.high:.6g})" if between else ""
+            self.log.info("%s %.6g%s on %s rows of split %r", name, value, shown, found.rows, found.split)
+        return {"evaluation_uri": outcome.result_uri, "metrics": dict(found.metrics), "rows": found.rows}

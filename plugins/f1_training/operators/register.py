@@ -1,0 +1,103 @@
+"""Register a model version, and let the alias ``champion`` mean it if it is good enough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from f1_training.core.failures import airflow_errors
+from f1_training.core.plan import RunPlan
+from trainer.contract import EvaluationResult, SnapshotRef, TrainingResult
+from trainer.contract.fields import decode
+
+if TYPE_CHECKING:
+    from f1_training.registry.card import Inputs, ModelCard
+    from f1_training.registry.promotion import Decision
+    from f1_training.registry.store import Registry
+
+
+class RegisterModelOperator(BaseOperator):
+    """Store booster and model card as a version that never changes; promote it if it beats the naive baseline.
+
+    Args:
+        plan: the run's plan, from task ``plan``.
+        snapshots: what :class:`SnapshotOperator` returned.
+        trained: what :class:`DaskTrainingOperator` returned.
+        evaluated: what :class:`EvaluationOperator` returned.
+
+    Returns what the run made: version, URI, metrics, whether it is champion and why.
+    """
+
+    template_fields: Sequence[str] = ("plan", "snapshots", "trained", "evaluated")
+    ui_color = "#f8d7da"
+
+    def __init__(self, *, plan: Any, snapshots: Any, trained: Any, evaluated: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
+        self.snapshots = snapshots
+        self.trained = trained
+        self.evaluated = evaluated
+
+    def execute(self, context: Any) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+        """Register and promote. Doing it again changes nothing; a dry run is skipped."""
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        from f1_training.core.storage import read_object
+        from f1_training.registry.card import model_card
+        from f1_training.registry.promotion import decide
+        from f1_training.registry.store import Registry
+
+        with airflow_errors():
+            plan = RunPlan.from_xcom(self.plan)
+            if plan.dry_run:
+                raise AirflowSkipException("a dry run is never registered: everything else worked")
+            made = TrainingResult.from_json(read_object(self.trained["result_uri"]))
+            evaluation = EvaluationResult.from_json(read_object(self.evaluated["evaluation_uri"]))
+            card = model_card(plan, self._inputs(plan), made, evaluation)
+            registry = Registry(plan.settings.uris.models)
+            registered = registry.register(card, read_object(made.model_uri))
+            champion, reason = _promoted(registry, registered.card, decide(evaluation))
+            word = "champion" if champion else "not promoted"
+            self.log.info("%s %s is %s: %s", card.model_type, card.model_version, word, reason)
+        return _summary(registered.card, registered.model_uri, champion=champion, reason=reason)
+
+    def _inputs(self, plan: RunPlan) -> Inputs:
+        from f1_training.core.specs import training_spec
+        from f1_training.registry.card import Inputs
+
+        training, evaluation = (decode(SnapshotRef, self.snapshots[n], "snapshot") for n in ("training", "evaluation"))
+        spec = training_spec(plan, training, int(self.trained["attempt"]))
+        return Inputs(spec=spec, test_snapshot=evaluation)
+
+
+def _promoted(registry: Registry, card: ModelCard, decision: Decision) -> tuple[bool, str]:
+    if not decision.promote:
+        return False, decision.reason
+    at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    # Versions sort by time: a run of last week that is cleared today does not push out this week's champion.
+    event = registry.promote(card, decision.reason, at, lambda e: e is None or e.model_version < card.model_version)
+    if event is None:
+        newest = registry.alias(card.model_type)
+        return False, f"version {newest.model_version if newest else '?'}, which is newer, is champion already"
+    return True, decision.reason
+
+
+def _summary(card: ModelCard, model_uri: str, *, champion: bool, reason: str) -> dict[str, Any]:
+    from f1_training.registry.card import lineage_summary, metrics_shown
+
+    return {
+        "model_type": card.model_type,
+        "version": card.model_version,
+        "model_uri": model_uri,
+        "sha256": card.sha256,
+        "rounds": card.rounds,
+        "workers": card.result.workers,
+        "engine": card.engine,
+        "metrics": metrics_shown(card),
+        "champion": champion,
+        "reason": reason,
+        "lineage_summary": lineage_summary(card.result.lineage),
+    }

@@ -1,0 +1,1 @@
+"""The model registry: versions and aliases as objects in a bucket."""

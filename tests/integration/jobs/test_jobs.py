@@ -1,0 +1,236 @@
+"""Whole jobs of real processes: Dask over mutual TLS, real boosters, real signals."""
+
+import json
+import os
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from urllib.request import urlopen
+
+import psutil
+import pytest
+
+from tests.integration.jobs.conftest import ROWS
+from tests.integration.jobs.pods import Launcher, free_port, gone
+from trainer.contract import (
+    Device,
+    Engine,
+    EvaluationResult,
+    EvaluationSpec,
+    FailureReason,
+    GroupChange,
+    Limits,
+    Manifest,
+    Outcome,
+    TrainingResult,
+    TrainingSpec,
+    layout,
+)
+
+pytestmark = pytest.mark.timeout(120)
+Make = Callable[..., TrainingSpec]
+
+#: Both with sampling, which is what makes an exact resume difficult.
+PARAMS: dict[Engine, dict[str, Any]] = {
+    Engine.XGBOOST: {"max_depth": 6, "learning_rate": 0.1, "subsample": 0.8, "colsample_bytree": 0.7},
+    Engine.LIGHTGBM: {"num_leaves": 31, "learning_rate": 0.1, "bagging_fraction": 0.8, "bagging_freq": 1},
+}
+
+
+def at(uri: str, name: str) -> Path:
+    return Path(unquote(urlsplit(uri).path)) / name
+
+
+def read_result(spec: TrainingSpec) -> tuple[bytes, TrainingResult]:
+    result = TrainingResult.from_json(at(spec.output.artifacts, layout.RESULT).read_bytes())
+    return at(spec.output.artifacts, layout.BOOSTER_FILES[spec.engine.value]).read_bytes(), result
+
+
+def finish(launcher: Launcher, spec: TrainingSpec) -> tuple[bytes, TrainingResult]:
+    job = launcher.job(spec)
+    assert job.chief.wait() == 0, job.chief.tail()
+    assert [worker.wait() for worker in job.workers] == [0] * len(job.workers)
+    return read_result(spec)
+
+
+@pytest.mark.parametrize("engine", Engine)
+def test_a_job_whose_chief_was_killed_ends_with_the_same_bytes(
+    launcher: Launcher, make_spec: Make, engine: Engine
+) -> None:
+    wanted = {"engine": engine, "params": PARAMS[engine], "early_stopping_rounds": 50}
+    expected, whole = finish(launcher, make_spec("whole", **wanted))
+    assert [event.change for event in whole.lineage] == [GroupChange.STARTED]
+    assert whole.metrics["validation"] < 1.0
+
+    spec = make_spec("cut", **wanted)
+    job = launcher.job(spec)
+    job.chief.wait_for("committed", round=20)
+    family = [p for pod in job.pods for p in pod.family()]
+    os.kill(job.chief.process.pid, signal.SIGKILL)
+    assert [worker.wait(30) for worker in job.workers] == [os.EX_UNAVAILABLE] * 2
+    assert job.workers[0].outcome().reason is FailureReason.CHIEF_LOST
+    assert gone(family) == []
+    committed = max(int(p.parent.name) for p in at(spec.output.checkpoints, "epochs").rglob("manifest.json"))
+
+    model, result = finish(launcher, spec)
+    assert model == expected
+    assert result.sha256 == whole.sha256
+    last = result.lineage[-1]
+    assert (last.change, last.round, last.epoch) == (GroupChange.RESUMED, committed, 2)
+
+
+def test_a_killed_worker_ends_the_job_at_once_and_leaves_nothing(launcher: Launcher, make_spec: Make) -> None:
+    spec = make_spec("lost", engine=Engine.LIGHTGBM, params=PARAMS[Engine.LIGHTGBM], rounds=20_000)
+    job = launcher.job(spec)
+    job.chief.wait_for("committed", round=20)
+    family = [p for pod in job.pods for p in pod.family()]
+    victim = job.workers[1].process.pid
+    began = time.monotonic()
+    os.kill(victim, signal.SIGKILL)
+    lost = job.chief.wait_for("lost")
+    assert time.monotonic() - began < 3
+    assert (lost["workers"], lost["reason"]) == ([1], "WorkersLost")
+    assert job.chief.wait(15) == os.EX_UNAVAILABLE
+    outcome = job.chief.outcome()
+    assert outcome.reason is FailureReason.WORKERS_LOST
+    assert outcome.last_round >= 20
+    assert outcome == Outcome.from_json(at(spec.output.checkpoints, layout.OUTCOME).read_bytes())
+    manifest = Manifest.from_json(Path(unquote(urlsplit(outcome.manifest_uri).path)).read_bytes())
+    assert manifest.round == outcome.last_round
+    assert job.workers[0].wait(15) == os.EX_UNAVAILABLE
+    assert gone(family) == []
+
+
+def test_a_chief_without_workers_refuses_strangers_and_says_who_is_missing(launcher: Launcher, make_spec: Make) -> None:
+    spec = make_spec("alone", limits=Limits(worker_start_s=4))
+    port = free_port()
+    chief = launcher.chief(spec, port)
+    health = chief.wait_for("listening")["port"]
+    chief.wait_for("waiting")
+    with urlopen(f"http://127.0.0.1:{health}/health", timeout=5) as answer:
+        assert json.load(answer)["state"] == "waiting for workers"
+    assert _first_bytes(port) == b""
+    assert "TLSV1_ALERT_PROTOCOL_VERSION" in _handshake(launcher, port, ssl.TLSVersion.TLSv1_2)
+    assert _handshake(launcher, port, ssl.TLSVersion.TLSv1_3) == ""
+    assert "CERTIFICATE_REQUIRED" in _handshake(launcher, port, ssl.TLSVersion.TLSv1_3, certificate=False)
+    assert chief.wait(30) == os.EX_OSERR
+    outcome = chief.outcome()
+    assert outcome.reason is FailureReason.RESOURCE_EXHAUSTED
+    assert "0 of 2 workers came within 4 s; missing: 0, 1" in outcome.message
+
+
+def _first_bytes(port: int) -> bytes:
+    """What the chief answers to a client that speaks Dask's protocol in the clear."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as s:
+        s.sendall(b"\x00" * 64)
+        try:
+            answer = s.recv(64)
+        except ConnectionResetError:
+            return b""
+        # A TLS alert record, if anything: never Dask's own handshake.
+        return b"" if answer[:1] == b"\x15" else answer
+
+
+def _handshake(launcher: Launcher, port: int, version: ssl.TLSVersion, *, certificate: bool = True) -> str:
+    """The error that a client of TLS ``version`` gets, or an empty string."""
+    folder = Path(launcher.environment["TRAINING_TLS_DIR"])
+    context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+    context.check_hostname = False
+    context.minimum_version = context.maximum_version = version
+    if certificate:
+        context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as s, context.wrap_socket(s) as tls:
+            # With TLS 1.3 the server judges the client's certificate after the client is done.
+            return "" if tls.recv(1) else "closed"
+    except ssl.SSLError as e:
+        return str(e)
+
+
+def test_one_worker_trains_without_network_and_is_stopped_by_sigterm(launcher: Launcher, make_spec: Make) -> None:
+    spec = make_spec("solo", num_workers=1, rounds=50_000)
+    launcher.environment.pop("TRAINING_TLS_DIR")
+    chief = launcher.chief(spec)
+    health = chief.wait_for("listening")["port"]
+    chief.wait_for("committed", round=20)
+    family = chief.family()
+    sockets = [c for p in family for c in p.net_connections() if c.status == psutil.CONN_LISTEN]
+    assert [c.laddr.port for c in sockets] == [health]
+    with urlopen(f"http://127.0.0.1:{health}/health", timeout=5) as answer:
+        assert json.load(answer)["state"].startswith("training round ")
+    chief.process.terminate()
+    assert chief.wait(20) == os.EX_TEMPFAIL
+    outcome = chief.outcome()
+    assert outcome.reason is FailureReason.PREEMPTED
+    assert outcome.last_round >= 20
+    assert gone(family) == []
+
+
+def test_a_finished_job_started_again_needs_no_worker_and_can_be_scored(launcher: Launcher, make_spec: Make) -> None:
+    spec = make_spec("again", num_workers=1, rounds=20)
+    first = finish(launcher, spec)
+    at(spec.output.artifacts, layout.RESULT).unlink()
+    chief = launcher.chief(spec)
+    assert chief.wait() == 0, chief.tail()
+    model, result = read_result(spec)
+    _evaluate(launcher, spec, result)
+    assert (model, result.sha256, result.lineage) == (first[0], first[1].sha256, first[1].lineage)
+    assert "group" not in [line["event"] for line in chief.seen]
+
+
+def _evaluate(launcher: Launcher, spec: TrainingSpec, result: TrainingResult) -> None:
+    output = f"{spec.output.artifacts}/{layout.METRICS}"
+    wanted = EvaluationSpec(
+        job_id=spec.job_id,
+        model_type=spec.model_type,
+        engine=spec.engine,
+        objective=spec.objective,
+        model_uri=result.model_uri,
+        model_sha256=result.sha256,
+        features=spec.features,
+        table=spec.snapshot.table,
+        split="test",
+        output=output,
+    )
+    pod = launcher.pod("evaluate", "trainer.evaluate", {"EVALUATION_SPEC": wanted.to_json()})
+    assert pod.wait() == 0, pod.tail()
+    assert pod.outcome().result_uri == output
+    found = EvaluationResult.from_json(at(spec.output.artifacts, layout.METRICS).read_bytes())
+    assert found.rows == ROWS["test"]
+    assert found.metrics["test_mae"] < 0.5 * found.metrics["baseline_mae"]
+    # The test rows are like the validation rows, on which the trainer itself measured the same model.
+    assert found.metrics["rmse"] == pytest.approx(result.metrics["validation"], rel=0.15)
+
+
+@pytest.mark.parametrize(("engine", "device"), [(Engine.XGBOOST, Device.CUDA), (Engine.LIGHTGBM, Device.GPU)])
+def test_a_gpu_that_is_not_there_is_a_wrong_configuration(
+    launcher: Launcher, make_spec: Make, engine: Engine, device: Device
+) -> None:
+    if Path("/dev/nvidia0").exists() or Path("/dev/dri").exists():
+        pytest.skip("this machine has a GPU")
+    chief = launcher.chief(make_spec("gpu", num_workers=1, engine=engine, device=device))
+    assert chief.wait() == os.EX_CONFIG, chief.tail()
+    assert device.value in chief.outcome().message
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"TRAINING_SPEC": "{}"}, "kind"),
+        ({"TRAINING_SPEC": ""}, "--model-type"),
+        ({"TOTAL_WORKERS": "9"}, "TOTAL_WORKERS"),
+    ],
+)
+def test_a_wrong_spec_starts_nothing(
+    launcher: Launcher, make_spec: Make, environment: dict[str, str], named: str
+) -> None:
+    spec = make_spec("wrong", num_workers=1)
+    chief = launcher.chief(spec, 0, **environment)
+    assert chief.wait() == os.EX_CONFIG, chief.tail()
+    assert named in chief.outcome().message
+    assert not at(spec.output.checkpoints, "").exists()

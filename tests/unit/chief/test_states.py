@@ -1,0 +1,28 @@
+"""The table of states."""
+
+import pytest
+
+from trainer.chief.states import TERMINAL, TRANSITIONS, Event, State, after
+
+
+def test_the_way_from_the_first_worker_to_the_result() -> None:
+    events = [Event.COMPLETE, Event.LOADED, Event.FORMED, Event.BOUNDARY, Event.BOUNDARY, Event.TRAINED, Event.WRITTEN]
+    state = State.WAITING
+    for event in events:
+        state = after(state, event)
+    assert state is State.DONE
+
+
+def test_every_state_is_reachable_and_every_other_leads_on() -> None:
+    assert {state for (_, _), state in TRANSITIONS.items()} | {State.WAITING} == set(State)
+    assert {state for state, _ in TRANSITIONS} == set(State) - TERMINAL
+
+
+@pytest.mark.parametrize("state", [State.LOADING, State.FORMING, State.TRAINING])
+def test_a_loss_is_handled_wherever_ranks_run(state: State) -> None:
+    assert after(state, Event.LOST) is State.FAILED
+
+
+def test_what_cannot_happen_is_refused() -> None:
+    with pytest.raises(ValueError, match="FORMED cannot happen while the chief is waiting for workers"):
+        after(State.WAITING, Event.FORMED)

@@ -1,0 +1,33 @@
+"""A reason decides what Airflow does, and is the first word of the message."""
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from f1_training.core.failures import ADVICE, DISPOSITIONS, Disposition, airflow_errors, disposition
+from trainer.contract import CatalogueError, ContractError, FailureReason, TrainingFailure
+
+FINAL = {"DataInvalid", "PermissionDenied", "ConfigInvalid", "Bug"}
+
+
+def test_every_reason_has_a_disposition_and_advice() -> None:
+    assert set(DISPOSITIONS) == set(FailureReason)
+    assert set(ADVICE) == set(FailureReason)
+
+
+@pytest.mark.parametrize("reason", FailureReason)
+def test_the_reason_decides_and_comes_first(reason: FailureReason) -> None:
+    with pytest.raises(AirflowException, match=f"^{reason.value}: the message$") as caught, airflow_errors():
+        raise TrainingFailure(reason, "the message")
+    assert isinstance(caught.value, AirflowFailException) is (reason.value in FINAL)
+    assert (disposition(reason) is Disposition.FAIL) is (reason.value in FINAL)
+
+
+@pytest.mark.parametrize("error", [ContractError("rounds", "is 0"), CatalogueError("unknown model")])
+def test_wrong_documents_are_wrong_configuration(error: Exception) -> None:
+    with pytest.raises(AirflowFailException, match="^ConfigInvalid: "), airflow_errors():
+        raise error
+
+
+def test_what_is_not_known_stays_what_it_is() -> None:
+    with pytest.raises(ZeroDivisionError), airflow_errors():
+        raise ZeroDivisionError

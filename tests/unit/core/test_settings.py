@@ -1,0 +1,76 @@
+"""The deployment's settings are read strictly, and what is wrong is named with the fix."""
+
+from typing import Any
+
+import pytest
+
+from f1_training.core.settings import EXAMPLE, VARIABLE, read_settings
+from tests.fakes.run_plan import settings
+from trainer.contract import FailureReason, TrainingFailure
+
+URIS = {"checkpoints": "gs://c", "artifacts": "gs://a", "models": "gs://m"}
+LEAST = {"project": "my-project", "image": "image:1", "uris": URIS}
+
+
+def test_the_least_that_is_needed_has_the_documented_defaults() -> None:
+    read = read_settings(LEAST)
+    assert (read.namespace, read.gcp_conn_id, read.kubernetes_conn_id) == (
+        "f1-training",
+        "google_cloud_default",
+        "kubernetes_default",
+    )
+    assert read.image_for_evaluation() == "image:1"
+    assert (read.datasets.strategy, read.datasets.staging, read.datasets.evaluation) == (
+        "f1_strategy",
+        "f1_staging",
+        "f1_evaluation",
+    )
+
+
+def test_the_example_in_the_error_message_is_valid() -> None:
+    import json
+
+    assert read_settings(json.loads(EXAMPLE)).project == "my-project"
+
+
+def test_another_image_for_evaluation() -> None:
+    assert settings(evaluator_image="other:1").image_for_evaluation() == "other:1"
+
+
+def test_a_missing_variable_is_named_with_an_example() -> None:
+    with pytest.raises(TrainingFailure, match=f"'{VARIABLE}' does not exist.*my-project") as caught:
+        read_settings(None)
+    assert caught.value.reason is FailureReason.CONFIG_INVALID
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"project": "No Project"}, "project: is 'No Project'"),
+        ({"project": 3}, "project: must be str"),
+        ({"image": ""}, "image: is empty"),
+        ({"uris": {**URIS, "models": "/folder"}}, "uris.models: is '/folder'"),
+        ({"uris": {"models": "gs://m"}}, "uris.checkpoints: is missing"),
+        ({"namespace": "F1"}, "namespace: is 'F1'"),
+        ({"namespace": ""}, "namespace: is ''"),
+        ({"pod_environment": {"1X": "y"}}, "pod_environment: '1X' names no variable"),
+        ({"pod_environment": {"X": 1}}, "pod_environment.X: must be str"),
+        ({"poll_interval_s": 0}, "poll_interval_s: is 0"),
+        ({"threads": 0}, "threads: is 0"),
+        ({"maximum_bytes_billed": 0}, "maximum_bytes_billed: is 0"),
+        ({"datasets": {"staging": "a.b"}}, "datasets.staging: is 'a.b'"),
+        ({"datasets": {"staging": "f1_strategy"}}, "datasets.staging: the three datasets must differ"),
+        ({"colour": "red"}, "colour: is unknown"),
+    ],
+)
+def test_a_wrong_field_is_named(change: dict[str, Any], named: str) -> None:
+    with pytest.raises(TrainingFailure) as caught:
+        read_settings({**LEAST, **change})
+    assert named in str(caught.value)
+    assert VARIABLE in str(caught.value)
+    assert caught.value.reason is FailureReason.CONFIG_INVALID
+
+
+def test_what_is_no_object_is_refused() -> None:
+    with pytest.raises(TrainingFailure, match="must be an object"):
+        read_settings("text")

@@ -1,0 +1,116 @@
+"""An evaluation from spec to document, with a model that is a column's name."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from trainer.contract import (
+    Engine,
+    EvaluationResult,
+    EvaluationSpec,
+    FailureReason,
+    Objective,
+    Outcome,
+    TrainingFailure,
+)
+from trainer.contract.objects import sha256
+from trainer.evaluate import evaluation
+from trainer.evaluate.__main__ import main
+from trainer.evaluate.evaluation import Model, score_table
+
+MODEL = b"a"
+ROWS = pa.table(
+    {
+        "a": [1.0, 4.0, 3.0, None],
+        "b": [0.0] * 4,
+        "target": [1.0, 2.0, 4.0, None],
+        "group_id": ["monza", "spa", "spa", "spa"],
+    }
+)
+
+
+class ColumnEngine:
+    """Predicts the column that the model's bytes name."""
+
+    def predict(self, document: bytes, features: Any, threads: int = 1) -> Any:
+        assert features.dtype == np.float32
+        return features[:, ["a", "b"].index(document.decode())].astype(float)
+
+
+@pytest.fixture(autouse=True)
+def _engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "engine_for", lambda _engine: ColumnEngine())
+    monkeypatch.setattr(evaluation, "read_table", lambda table, columns, restriction: ROWS.select(list(columns)))
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> EvaluationSpec:
+    (tmp_path / "booster.ubj").write_bytes(MODEL)
+    return EvaluationSpec(
+        job_id="job",
+        model_type="m",
+        engine=Engine.XGBOOST,
+        objective=Objective.ABSOLUTE_ERROR,
+        model_uri=(tmp_path / "booster.ubj").as_uri(),
+        model_sha256=sha256(MODEL),
+        features=("a", "b"),
+        table="p.d.t",
+        split="test",
+        output=(tmp_path / "metrics.json").as_uri(),
+        baseline=2.0,
+        unit="ms",
+    )
+
+
+def test_the_document_says_what_was_found(spec: EvaluationSpec, tmp_path: Path) -> None:
+    result = evaluation.evaluate(spec)
+    assert EvaluationResult.from_json((tmp_path / "metrics.json").read_bytes()) == result
+    assert (result.rows, result.unit) == (3, "ms")
+    assert result.metrics["test_mae"] == pytest.approx(1.0)
+    assert [(g.group, g.rows) for g in result.by_group] == [("monza", 1), ("spa", 2)]
+
+
+def test_the_program_reads_its_spec_from_the_environment(
+    spec: EvaluationSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.evaluate.__main__.exit_within", lambda _code: None)
+    monkeypatch.setenv("EVALUATION_SPEC", spec.to_json())
+    monkeypatch.setenv("TRAINING_TERMINATION_LOG", str(tmp_path / "log"))
+    assert main([]) == os.EX_OK
+    assert Outcome.from_json((tmp_path / "log").read_text()).result_uri == spec.output
+    monkeypatch.setenv("EVALUATION_SPEC", "")
+    assert main([]) == os.EX_CONFIG
+    assert "EVALUATION_SPEC" in Outcome.from_json((tmp_path / "log").read_text()).message
+    assert main(["--nonsense"]) == os.EX_CONFIG
+
+
+def test_another_model_than_the_spec_names_is_refused(spec: EvaluationSpec, tmp_path: Path) -> None:
+    (tmp_path / "booster.ubj").write_bytes(b"b")
+    with pytest.raises(TrainingFailure, match="is not the model that was trained") as caught:
+        evaluation.evaluate(spec)
+    assert caught.value.reason is FailureReason.DATA_INVALID
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_a_model_that_is_not_there_is_named(spec: EvaluationSpec) -> None:
+    with pytest.raises(TrainingFailure, match="absent: there is no such model"):
+        evaluation.evaluate(replace(spec, model_uri=spec.model_uri + ".absent"))
+
+
+MODEL_OF_A = Model(engine=Engine.XGBOOST, objective=Objective.ABSOLUTE_ERROR, document=MODEL, features=("a", "b"))
+
+
+def test_missing_columns_are_named() -> None:
+    with pytest.raises(TrainingFailure, match="the rows lack the columns b, group_id"):
+        score_table(MODEL_OF_A, ROWS.select(["a", "target"]), target="target")
+
+
+@pytest.mark.parametrize("rows", [ROWS.slice(3), ROWS.slice(0, 0)])
+def test_rows_without_any_target_cannot_be_scored(rows: pa.Table) -> None:
+    with pytest.raises(TrainingFailure, match="there is nothing to score"):
+        score_table(MODEL_OF_A, rows, target="target")

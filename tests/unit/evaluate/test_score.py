@@ -1,0 +1,71 @@
+"""Scores, checked by hand on few rows and against known statistics on many."""
+
+import numpy as np
+import pytest
+
+from trainer.contract import FailureReason, Objective, TrainingFailure
+from trainer.evaluate.score import Scored, interval, score
+
+
+def rows(target: list[float], predictions: object, groups: list[str]) -> Scored:
+    return Scored(target=np.array(target), predictions=np.array(predictions, dtype=float), groups=groups)
+
+
+def test_a_regression_by_hand() -> None:
+    got = score(rows([1.0, 2.0, 4.0], [1.0, 4.0, 3.0], ["b", "a", "a"]), Objective.ABSOLUTE_ERROR, baseline=2.0)
+    assert got.rows == 3
+    assert got.metrics["test_mae"] == pytest.approx(1.0)
+    assert got.metrics["baseline_mae"] == pytest.approx(1.0)
+    assert got.metrics["rmse"] == pytest.approx((5 / 3) ** 0.5)
+    assert [(g.group, g.rows, g.value) for g in got.by_group] == [("a", 2, 1.5), ("b", 1, 0.0)]
+
+
+def test_a_binary_classifier_by_hand() -> None:
+    got = score(rows([1, 0, 1, 1], [0.9, 0.2, 0.4, 0.8], ["r"] * 4), Objective.BINARY_LOGISTIC)
+    assert got.metrics["accuracy"] == pytest.approx(0.75)
+    assert got.metrics["baseline_accuracy"] == pytest.approx(0.75)
+    assert got.metrics["log_loss"] == pytest.approx(-np.log([0.9, 0.8, 0.4, 0.8]).mean())
+    # Class 0: precision 1/2, recall 1; class 1: precision 1, recall 2/3.
+    assert got.metrics["macro_f1"] == pytest.approx((2 / 3 + 0.8) / 2)
+
+
+def test_a_sure_mistake_has_a_large_but_finite_loss() -> None:
+    got = score(rows([1, 0], [[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]], ["a", "b"]), Objective.MULTICLASS)
+    assert got.metrics["log_loss"] == pytest.approx(-np.log(1e-15) / 2)
+    assert got.metrics["macro_f1"] == pytest.approx((2 / 3 + 0) / 2)
+
+
+def test_the_interval_holds_the_metric_and_is_the_same_every_time() -> None:
+    generator = np.random.default_rng(0)
+    target = generator.normal(size=400)
+    scored = Scored(target=target, predictions=target * 0.5, groups=[f"race {i % 20}" for i in range(400)])
+    first, again = (score(scored, Objective.SQUARED_ERROR, seed=3) for _ in range(2))
+    assert first == again
+    for name in ("test_mae", "baseline_mae"):
+        assert first.intervals[name].low < first.metrics[name] < first.intervals[name].high
+
+
+def test_the_interval_of_a_mean_is_about_two_standard_errors_wide() -> None:
+    values = np.random.default_rng(1).normal(10, 2, size=100)
+    got = interval(values, np.ones(100), seed=0, draws=4000)
+    assert got.high - got.low == pytest.approx(2 * 1.96 * 2 / 10, rel=0.15)
+
+
+def test_rows_of_a_group_are_drawn_together() -> None:
+    # Two races that disagree: whatever their number of rows, the interval spans both.
+    sums, counts = np.array([0.0, 1000.0]), np.array([1000.0, 1000.0])
+    got = interval(sums, counts, seed=0)
+    assert (got.low, got.high) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("target", "predictions"), [([], []), ([float("nan")], [1.0]), ([1.0], [float("inf")])])
+def test_what_cannot_be_scored_is_invalid_data(target: list[float], predictions: list[float]) -> None:
+    with pytest.raises(TrainingFailure, match=r"not finite|nothing can be scored") as caught:
+        rows(target, predictions, ["a"] * len(target))
+    assert caught.value.reason is FailureReason.DATA_INVALID
+
+
+@pytest.mark.parametrize("label", [3.0, -1.0, 0.5])
+def test_a_class_that_the_model_does_not_know_is_invalid_data(label: float) -> None:
+    with pytest.raises(TrainingFailure, match="none of the model's classes 0 to 2"):
+        score(rows([label], [[0.2, 0.3, 0.5]], ["a"]), Objective.MULTICLASS)
