@@ -226,11 +226,10 @@ class Warehouse:
             raise invalid_query(f"Cannot set destination table in jobs with {statement.kind} statements")
         table = job.destination = table_name(query["destinationTable"], self.project)
         facts = {k: query[k] for k in ("rangePartitioning", "timePartitioning", "clustering") if k in query}
-        labels = job.configuration.get("labels")
         with self.writing() as (cursor, catalog):
             catalog.require_dataset(table.dataset)
             _write_table(cursor, catalog, table, query.get("writeDisposition") or "WRITE_EMPTY", statement.sql, values)
-            catalog.created(table, facts | ({"labels": labels} if labels else {}))
+            catalog.created(table, facts)
             job.table = cursor.sql(f"SELECT * FROM {table.sql} LIMIT 0").to_arrow_table()
             job.affected = None
 
