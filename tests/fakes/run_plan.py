@@ -53,7 +53,6 @@ def held_out_snapshot(plan: RunPlan, rows: int = 10) -> SnapshotRef:
     return SnapshotRef(table=table, logical_shards=count, rows={plan.test_split: shards})
 
 
-
 def training_result(plan: RunPlan, booster: bytes = BOOSTER, **changes: Any) -> TrainingResult:
     """What the chief wrote."""
     group = tuple(GroupMember(rank=i, worker_index=i, shards=(i,), rows=50) for i in range(plan.num_workers))

@@ -1,4 +1,4 @@
-"""Made-up snapshots: a table of rows that trees can learn, its spec, and a Storage Read API in memory that serves it."""
+"""Made-up snapshots: rows that trees can learn, their spec, and a Storage Read API in memory that serves them."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Losses as sums, so that the chief can add up what ranks measured apart."""
+"""Losses as sums over rows, so that what ranks measured apart adds up to the metric of all rows. Pure."""
 
 from __future__ import annotations
 
@@ -7,39 +7,61 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from trainer.contract import Metric
+from trainer.contract import FailureReason, Metric, TrainingFailure
 
+Doubles = npt.NDArray[np.float64]
+#: Probabilities are kept this far from 0, so that one sure mistake does not make the log loss infinite.
 SMALLEST = 1e-15
 
 
-def loss_sum(
-    metric: Metric, target: npt.NDArray[np.floating], predicted: npt.NDArray[np.floating]
-) -> tuple[float, float]:
-    """(sum of the rows' losses, number of rows).
-
-    Args:
-        metric: what is measured.
-        target: [rows]; class numbers for classifiers.
-        predicted: [rows] values or probabilities of class 1, or [rows, classes] probabilities.
-    """
-    rows = len(target)
-    if not rows:
-        return 0.0, 0.0
-    if metric is Metric.MULTI_LOG_LOSS:
-        own = predicted.reshape(rows, -1)[np.arange(rows), target.astype(np.int64)]
-        return float(-np.log(np.maximum(own.astype(np.float64), SMALLEST)).sum()), float(rows)
-    error = predicted.astype(np.float64) - target
-    if metric is Metric.MAE:
-        return float(np.abs(error).sum()), float(rows)
-    if metric is Metric.RMSE:
-        return float(np.square(error).sum()), float(rows)
-    own = np.where(target > 0.5, predicted, 1.0 - predicted.astype(np.float64))
-    return float(-np.log(np.maximum(own, SMALLEST)).sum()), float(rows)
-
-
 def metric_value(metric: Metric, total: float, weight: float) -> float:
-    """The metric of all rows together, from sums over ranks; infinite without rows."""
-    if weight <= 0:
-        return math.inf
-    mean = total / weight
+    """The metric of all rows, from the sums of their losses and weights over ranks.
+
+    Raises:
+        TrainingFailure: ``DataInvalid`` when it is not a finite number.
+    """
+    mean = total / weight if weight > 0 else math.nan
+    if not math.isfinite(mean):
+        message = (
+            f"{metric.value} is not a number (sum of losses {total}, of weights {weight}): training diverged. "
+            "Look for extreme targets, or lower params.learning_rate"
+        )
+        raise TrainingFailure(FailureReason.DATA_INVALID, message)
     return math.sqrt(mean) if metric is Metric.RMSE else mean
+
+
+def loss_of_raw(metric: Metric, target: npt.ArrayLike, raw: npt.ArrayLike) -> tuple[float, float]:
+    """(sum of losses, number of rows) of raw scores: values, log odds of class 1, or [rows, classes] log odds."""
+    truth, scores = np.asarray(target, dtype=np.float64), np.asarray(raw, dtype=np.float64)
+    if metric is Metric.LOG_LOSS:
+        losses = np.logaddexp(0.0, scores) - truth * scores
+    elif metric is Metric.MULTI_LOG_LOSS:
+        scores = scores.reshape(len(truth), -1) if len(truth) else np.zeros((0, 1))
+        top = scores.max(axis=1)
+        total = top + np.log(np.exp(scores - top[:, None]).sum(axis=1))
+        losses = total - _of_own_class(scores, truth)
+    else:
+        losses = _errors(metric, truth, scores)
+    return float(losses.sum()), float(len(truth))
+
+
+def loss_of_predictions(metric: Metric, target: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[float, float]:
+    """(sum of losses, number of rows) of predictions: values, probabilities of class 1, or [rows, classes] of them."""
+    truth, values = np.asarray(target, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+    if metric is Metric.LOG_LOSS:
+        losses = -np.log(np.maximum(np.where(truth > 0.5, values, 1.0 - values), SMALLEST))
+    elif metric is Metric.MULTI_LOG_LOSS:
+        losses = -np.log(np.maximum(_of_own_class(values, truth), SMALLEST))
+    else:
+        losses = _errors(metric, truth, values)
+    return float(losses.sum()), float(len(truth))
+
+
+def _errors(metric: Metric, truth: Doubles, values: Doubles) -> Doubles:
+    errors = values - truth
+    return np.abs(errors) if metric is Metric.MAE else np.square(errors)
+
+
+def _of_own_class(values: Doubles, truth: Doubles) -> Doubles:
+    own: Doubles = values[np.arange(len(truth)), truth.astype(np.int64)]
+    return own

@@ -1,119 +1,144 @@
-"""Shards on local disk and in memory. A shard is read once; after a restart of the process the cache serves."""
+"""Shards on local disk: each is read from BigQuery once, and after a restart of the process served from its file."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from trainer.contract import FailureReason, TrainingFailure, TrainingSpec
-from trainer.data.reading import read_table, split_condition
+from trainer.contract import FailureReason, SnapshotRef, TrainingFailure
+from trainer.data.reading import TableReader, split_condition
+from trainer.data.rows import Rows, as_floats, no_rows
 
-ORDER = "row_key"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LoadedRows:
-    """Rows of one split: ``features`` [rows, features] float32, NaN where null; ``target`` [rows] float32."""
-
-    features: npt.NDArray[np.float32]
-    target: npt.NDArray[np.float32]
-    arrow_bytes: int
+SHARD, ORDER = "shard", "row_key"
+#: What is in memory at once while shards are read: 256 MiB of float32. Shards of more than that are read one at a time.
+CELLS_AT_ONCE = 64 * 2**20
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ShardCache:
-    """Arrow files below ``folder``, one a shard, keyed by the table and its columns. Written whole or not at all."""
+class ShardReader:
+    """Rows of a snapshot by shard, through files below ``folder``.
 
+    A file belongs to one table (tables are immutable), the columns that are read from it, a split and a shard. It has
+    the features as float32 and the target as float64, sorted by row key, and is written whole or not at all.
+    """
+
+    snapshot: SnapshotRef
+    features: tuple[str, ...]
+    target: str
     folder: Path
-    spec: TrainingSpec
+    reader: TableReader | None = None
+
+    def rows(self, split: str, shards: Sequence[int]) -> Rows:
+        """The rows of ``shards``, in ascending order, mapped into memory.
+
+        Raises:
+            TrainingFailure: ``DataInvalid`` for another number of rows than the snapshot counted, a target that is
+                null or not finite, a feature that is no number; ``StorageFull``; and what :class:`TableReader` says.
+        """
+        try:
+            self._fill(split, shards)
+        except OSError as e:
+            if e.errno not in FULL:
+                raise
+            message = f"{self.folder}: {e.strerror} while caching shards of {self.snapshot.table}; give it more space"
+            raise TrainingFailure(FailureReason.STORAGE_FULL, message) from e
+        tables = [table for shard in sorted(shards) if (table := self._open(split, shard)) is not None]
+        if not any(table.num_rows for table in tables):
+            return no_rows(self.features)
+        whole = pa.concat_tables(tables)
+        rows = Rows(features=whole.select(list(self.features)), target=whole[self.target].to_numpy())
+        bad = int(np.count_nonzero(~np.isfinite(rows.target)))
+        if bad:
+            message = f"{bad} of {len(rows)} rows of split {split!r} have a {self.target} that is null or not finite"
+            raise self._invalid(message)
+        return rows
 
     def path(self, split: str, shard: int) -> Path:
         """The file of one shard."""
-        identity = "\n".join((self.spec.snapshot.table, self.spec.target, *self.spec.features))
-        key = hashlib.sha256(identity.encode()).hexdigest()[:16]
-        return self.folder / key / f"{split}-{shard:04d}.arrow"
+        columns = hashlib.sha256("\n".join((self.target, *self.features)).encode()).hexdigest()[:16]
+        return self.folder / quote(self.snapshot.table, safe="") / columns / f"{split}-{shard:04d}.arrow"
 
-    def fill(self, split: str, shards: Sequence[int]) -> None:
-        """Read the shards that are not here yet, all at once, and keep each sorted by ``row_key``.
-
-        Raises:
-            TrainingFailure: ``DataInvalid`` if a shard has another number of rows than the spec counted.
-        """
-        missing = [s for s in shards if not self.path(split, s).exists() and self.spec.snapshot.rows[split][s]]
+    def _fill(self, split: str, shards: Sequence[int]) -> None:
+        missing = [shard for shard in sorted(shards) if self._open(split, shard) is None]
         if not missing:
             return
-        columns = [*self.spec.features, self.spec.target, "shard", ORDER]
-        table = read_table(self.spec.snapshot.table, columns, split_condition(split, missing))
-        # Streams come in any order; sorted rows are what makes equal snapshots equal models.
-        table = table.take(pc.sort_indices(table, [("shard", "ascending"), (ORDER, "ascending")]))
-        counts = {row["values"]: row["counts"] for row in pc.value_counts(table["shard"]).to_pylist()}
-        start = 0
-        for shard in sorted(missing):
-            expected, got = self.spec.snapshot.rows[split][shard], int(counts.get(shard, 0))
-            if expected != got:
-                message = (
-                    f"{self.spec.snapshot.table}: shard {shard} of {split!r} has {got} rows, the spec says {expected}"
-                )
-                raise TrainingFailure(FailureReason.DATA_INVALID, message)
-            self._write(self.path(split, shard), table.slice(start, got))
-            start += got
+        reader = self.reader or TableReader(table=self.snapshot.table)
+        columns = [*self.features, self.target, SHARD, ORDER]
+        for some in self._portions(split, missing):
+            table = reader.read(columns, split_condition(split, some), self._narrow)
+            self._write_shards(split, some, table)
 
-    def read(self, split: str, shard: int) -> pa.Table:
-        """One shard, mapped into memory; an empty shard has no file."""
-        with pa.memory_map(str(self.path(split, shard))) as source:
-            return pa.ipc.open_file(source).read_all()
+    def _portions(self, split: str, shards: Sequence[int]) -> Iterator[list[int]]:
+        portion: list[int] = []
+        cells = 0
+        for shard in shards:
+            more = self.snapshot.rows[split][shard] * len(self.features)
+            if portion and cells + more > CELLS_AT_ONCE:
+                yield portion
+                portion, cells = [], 0
+            portion.append(shard)
+            cells += more
+        yield portion
 
-    @staticmethod
-    def _write(path: Path, table: pa.Table) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    def _narrow(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        columns = {}
+        for name in batch.schema.names:
+            values = batch.column(name)
+            if name in (SHARD, ORDER):
+                columns[name] = values.cast(pa.int64())
+                continue
+            try:
+                columns[name] = as_floats(values, pa.float64() if name == self.target else pa.float32())
+            except TrainingFailure as e:
+                raise self._invalid(f"column {name} {e}") from e
+        return pa.RecordBatch.from_pydict(columns)
+
+    def _write_shards(self, split: str, shards: Sequence[int], table: pa.Table) -> None:
+        shard_of, key = table[SHARD].to_numpy(), table[ORDER].to_numpy()
+        order = np.lexsort((key, shard_of))
+        sorted_shards = shard_of[order]
+        for shard in shards:
+            expected = self.snapshot.rows[split][shard]
+            first, last = (np.searchsorted(sorted_shards, shard, side=side) for side in ("left", "right"))
+            taken = order[first:last]
+            if len(taken) != expected:
+                message = f"shard {shard} of split {split!r} has {len(taken)} rows, the snapshot counted {expected}"
+                raise self._invalid(message)
+            keys = key[taken]
+            if len(taken) > 1 and not np.all(keys[1:] > keys[:-1]):
+                # Rows of one key could come in any order, and the model's bytes with them.
+                raise self._invalid(f"{ORDER} does not number the rows of shard {shard} of split {split!r}")
+            kept = table.select([*self.features, self.target]).take(pa.array(taken)).combine_chunks()
+            _write(self.path(split, shard), kept)
+
+    def _open(self, split: str, shard: int) -> pa.Table | None:
+        """The shard's file, mapped; None when it is not there or not whole."""
         try:
-            with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-                writer.write_table(table)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+            table = pa.ipc.open_file(pa.memory_map(str(self.path(split, shard)))).read_all()
+        except (FileNotFoundError, pa.ArrowInvalid):
+            return None
+        return table if table.num_rows == self.snapshot.rows[split][shard] else None
+
+    def _invalid(self, problem: str) -> TrainingFailure:
+        return TrainingFailure(FailureReason.DATA_INVALID, f"{self.snapshot.table}: {problem}")
 
 
-def load_shards(cache: ShardCache, split: str, shards: Sequence[int]) -> LoadedRows:
-    """The rows of some shards, in the order of the shards' numbers, straight from Arrow's columns to float32.
-
-    Raises:
-        TrainingFailure: ``DataInvalid`` for a target that is null or not finite, and what :meth:`ShardCache.fill` says.
-    """
-    spec = cache.spec
-    cache.fill(split, shards)
-    counts: Mapping[int, int] = {
-        s: spec.snapshot.rows[split][s] for s in sorted(shards) if spec.snapshot.rows[split][s]
-    }
-    rows = sum(counts.values())
-    features = np.empty((rows, len(spec.features)), np.float32)
-    target = np.empty(rows, np.float32)
-    at = arrow_bytes = 0
-    for shard, count in counts.items():
-        table = cache.read(split, shard)
-        arrow_bytes += table.nbytes
-        for number, name in enumerate(spec.features):
-            features[at : at + count, number] = column(table, name)
-        target[at : at + count] = column(table, spec.target)
-        at += count
-    bad = int(np.count_nonzero(~np.isfinite(target)))
-    if bad:
-        message = f"{spec.snapshot.table}: {bad} of {rows} targets of {split!r} are null or not finite"
-        raise TrainingFailure(FailureReason.DATA_INVALID, message)
-    return LoadedRows(features=features, target=target, arrow_bytes=arrow_bytes)
-
-
-def column(table: pa.Table, name: str) -> npt.NDArray[np.float64]:
-    """A numeric column as numbers, NaN where null."""
-    values = pc.cast(table[name], pa.float64())
-    return np.asarray(pc.fill_null(values, float("nan")).to_numpy())
+def _write(path: Path, table: pa.Table) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from trainer.contract import Engine, EvaluationResult, EvaluationSpec, FailureRe
 from trainer.contract.objects import sha256
 from trainer.data import read_table
 from trainer.data.reading import split_condition
-from trainer.data.shards import column
+from trainer.data.rows import column
 from trainer.evaluate.score import Score, Scored, score
 from trainer.storage import open_store, storage_errors
 

@@ -1,63 +1,72 @@
-"""``python -m trainer.rank``: one rank. Commands come in on standard input, replies go out on standard output.
+"""``python -m trainer.rank DESCRIPTOR PARENT CACHE_DIR``: one rank, as :class:`RankProcess` starts it.
 
-It dies with its parent: the kernel kills it when the thread that started it ends, and the pipe's end does the rest.
+``DESCRIPTOR`` is an inherited socket, ``PARENT`` the process that it must not outlive. Two things see to that: the
+kernel's signal, and the socket's end, which a thread of its own waits for while commands run.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import queue
 import signal
+import socket
 import sys
-from typing import BinaryIO
+import threading
+from pathlib import Path
+from typing import Any
 
-from trainer.rank.frames import read_frame, write_frame
-from trainer.rank.process import PARENT
+from trainer.rank.frames import EndOfFrames, Frames
 
 PR_SET_PDEATHSIG = 1
+Frame = tuple[dict[str, Any], bytes]
 
 
-def main() -> int:
-    """Serve commands until the input ends."""
-    _die_with_parent()
-    commands, replies = _take_streams()
-    from trainer.rank.commands import Rank  # after the streams are safe from what libraries print
-
-    rank = Rank(lambda report: write_frame(replies, {"kind": "progress", "report": report}))
-    while (frame := read_frame(commands)) is not None:
-        header, payload = rank.answer(frame[0]["command"], frame[0]["arguments"], frame[1])
-        write_frame(replies, header, payload)
-        if frame[0]["command"] == "stop":
-            break
-    # Libraries may hold threads that wait for peers; nothing here needs an orderly end.
-    os._exit(0)
-
-
-def _die_with_parent() -> None:
-    """Have the kernel kill us when the parent's process is gone, and notice a parent that is gone already.
-
-    The signal comes when the *thread* that started us ends, and Dask runs tasks in threads that stay, so a thread's
-    end before its process's is only met in tests; the check of the pipe covers the rest.
-    """
-    parent = os.environ.get(PARENT)
-    if parent and os.getppid() != int(parent):
-        os._exit(os.EX_UNAVAILABLE)
-    if parent:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != int(parent):
-            os._exit(os.EX_UNAVAILABLE)
-
-
-def _take_streams() -> tuple[BinaryIO, BinaryIO]:
-    """Our frames' streams; whatever a library prints goes to standard error from here on."""
-    commands, replies = os.dup(0), os.dup(1)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    os.dup2(2, 1)
+def main(descriptor: int, parent: int, cache_dir: Path) -> None:
+    """Serve commands until the connection ends or ``stop`` comes."""
+    _die_with(parent)
+    os.dup2(2, 1)  # what libraries print belongs in the log
+    # The pod's end is its main process's decision, which first finishes what can be kept.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return os.fdopen(commands, "rb"), os.fdopen(replies, "wb")
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    connection = socket.socket(fileno=descriptor)
+    commands: queue.Queue[Frame] = queue.Queue()
+    threading.Thread(target=_receive, args=(Frames(connection), commands), daemon=True).start()
+
+    from trainer.rank.commands import Rank
+
+    frames = Frames(connection)
+    rank = Rank(cache_dir, lambda report: frames.send({"kind": "progress", "report": report}))
+    while True:
+        header, payload = commands.get()
+        try:
+            frames.send(*rank.answer(header["command"], header["arguments"], payload))
+        except EndOfFrames:
+            _exit()
+        if header["command"] == "stop":
+            _exit()
+
+
+def _receive(frames: Frames, commands: queue.Queue[Frame]) -> None:
+    while True:
+        try:
+            commands.put(frames.receive())
+        except EndOfFrames:
+            _exit()
+
+
+def _exit() -> None:
+    # Libraries may hold threads that wait for peers: nothing here needs, or would survive, an orderly end.
+    sys.stderr.flush()
+    os._exit(os.EX_OK)
+
+
+def _die_with(parent: int) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    # It may have died before the kernel knew what we want.
+    if os.getppid() != parent:
+        os._exit(os.EX_UNAVAILABLE)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

@@ -1,136 +1,160 @@
-"""What a rank does when told: load, address, join, build, restore, train, leave."""
+"""What a rank does when told: load, address, join, build, restore, train, leave, stop.
+
+| Command | Arguments | Reply |
+|---|---|---|
+| ``load`` | ``spec``: JSON, ``shards``: numbers by split | ``rows`` by split, ``arrow_bytes``, ``target_sum``, ``target_weight``, ``seconds`` |
+| ``address`` | ``host`` | ``host``, ``port``: a free one, held until ``join`` |
+| ``join`` | ``rank``, ``world``, ``tracker``, ``machines``, ``timeout_s`` | ``rank`` |
+| ``build`` | ``base_score`` | ``seconds`` |
+| ``restore`` | ``round``; payload: the assembled model | ``seconds`` |
+| ``train`` | ``segment``, ``first_round``, ``rounds``, ``seed`` | ``digest``, ``seconds``, ``validation``, ``train``; payload of rank 0: the document |
+| ``leave``, ``stop`` | | |
+"""  # noqa: E501 - a table
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trainer.contract import FailureReason, TrainingFailure, TrainingSpec
+from trainer.contract import ContractError, FailureReason, TrainingFailure, TrainingSpec
+
+if TYPE_CHECKING:
+    from trainer.boosters import RankBooster
+    from trainer.data import Rows
 
 PROGRESS_EVERY_S = 0.5
-Answer = tuple[dict[str, Any], bytes]
+#: Kept of a traceback: a termination message has 4 KiB.
+TRACEBACK_LINES = 12
+Arguments = Mapping[str, Any]
+Frame = tuple[dict[str, Any], bytes]
 
 
+@dataclass
 class Rank:
-    """The state of one rank between commands. ``say`` sends a progress report while a command runs."""
+    """The state of one rank between commands. ``report`` sends progress while a command runs.
 
-    def __init__(self, say: Callable[[Mapping[str, Any]], None]) -> None:
-        self._say = say
-        self._spec: TrainingSpec | None = None
-        self._rows: dict[str, Any] = {}
-        self._booster: Any = None
-        self._rank = 0
-        self._port: socket.socket | None = None
+    The libraries are imported when ``load`` says which one it is, so that the process starts quickly.
+    """
 
-    def answer(self, command: str, arguments: Mapping[str, Any], payload: bytes) -> Answer:
-        """The frame that answers ``command``: a reply, or a failure with its reason."""
-        handlers: Mapping[str, Callable[[Mapping[str, Any], bytes], Answer]] = {
-            "load": self._load,
-            "address": self._address,
-            "join": self._join,
-            "build": self._build,
-            "restore": self._restore,
-            "train": self._train,
-            "leave": self._leave,
-            "stop": self._leave,
-        }
-        try:
-            if command not in handlers:
-                raise TrainingFailure(FailureReason.BUG, f"unknown command {command!r}")
-            reply, body = handlers[command](arguments, payload)
-        except TrainingFailure as e:
-            return {"kind": "failure", "reason": e.reason.value, "message": str(e)}, b""
-        except MemoryError:
-            message = f"out of memory during {command}"
-            return {"kind": "failure", "reason": FailureReason.OUT_OF_MEMORY.value, "message": message}, b""
-        except Exception as e:  # noqa: BLE001 - it goes to whoever gave the command
-            return {"kind": "failure", "reason": _reason(e), "message": f"{command}: {_shown(e)}"}, b""
-        return {"kind": "reply", "reply": reply}, body
+    cache_dir: Path
+    report: Callable[[dict[str, Any]], None]
+    _loaded: _Loaded | None = None
+    _port: socket.socket | None = None
+    _rank: int = 0
+    _reported_at: float = field(default=float("-inf"))
 
-    def _load(self, arguments: Mapping[str, Any], _payload: bytes) -> Answer:
-        from trainer.boosters import Rows, engine_for
-        from trainer.data.shards import ShardCache, load_shards
-
+    def answer(self, command: str, arguments: Arguments, payload: bytes) -> Frame:
+        """The frame that answers ``command``: a reply, or the failure that it ended with."""
+        handler = getattr(self, f"do_{command}", None)
+        if handler is None:
+            return _failure(FailureReason.BUG, f"a rank knows no command {command!r}")
         began = time.monotonic()
+        try:
+            reply, answer = handler(arguments, payload)
+        except TrainingFailure as e:
+            return _failure(e.reason, str(e))
+        except ContractError as e:
+            return _failure(FailureReason.CONFIG_INVALID, str(e))
+        except MemoryError as e:
+            return _failure(FailureReason.OUT_OF_MEMORY, f"no memory was left: {e}")
+        except Exception:  # noqa: BLE001 - whatever it is, who gave the command hears of it
+            lines = traceback.format_exc().strip().splitlines()
+            return _failure(FailureReason.BUG, "\n".join(lines[-TRACEBACK_LINES:]))
+        return {"kind": "reply", "reply": {**reply, "seconds": time.monotonic() - began}}, answer
+
+    def do_load(self, arguments: Arguments, _payload: bytes) -> Frame:
+        """Check what can be checked without rows, then load them."""
+        from trainer.boosters import engine_for
+        from trainer.data import ShardReader, no_rows
+
         spec = TrainingSpec.from_json(arguments["spec"])
         engine = engine_for(spec.engine)
         engine.check_device(spec.device)
-        self._booster = engine.rank_booster(spec)
-        cache = ShardCache(folder=Path(os.environ["TRAINING_CACHE_DIR"]), spec=spec)
-        loaded = {split: load_shards(cache, split, shards) for split, shards in arguments["shards"].items()}
-        self._spec = spec
-        self._rows = {split: Rows(rows.features, rows.target) for split, rows in loaded.items()}
-        target = loaded[spec.train_split].target
+        engine.check_params(spec)
+        reader = ShardReader(snapshot=spec.snapshot, features=spec.features, target=spec.target, folder=self.cache_dir)
+        shards = {split: tuple(int(s) for s in numbers) for split, numbers in arguments["shards"].items()}
+        self._loaded = loaded = _Loaded(spec=spec, reader=reader, shards=shards, booster=engine.rank_booster(spec))
+        rows = {split: loaded.rows_of(split) for split in shards}
+        for some in rows.values():
+            some.require_target_of(spec.objective, spec.classes)
+        train = rows.get(spec.train_split, no_rows(spec.features))
         reply = {
-            "rows": {split: len(rows) for split, rows in self._rows.items()},
-            "arrow_bytes": sum(rows.arrow_bytes for rows in loaded.values()),
-            "target_sum": float(target.sum(dtype="float64")),
-            "target_weight": float(len(target)),
-            "seconds": time.monotonic() - began,
+            "rows": {split: len(some) for split, some in rows.items()},
+            "arrow_bytes": sum(some.arrow_bytes for some in rows.values()),
+            "target_sum": float(train.target.sum()),
+            "target_weight": float(len(train)),
         }
         return reply, b""
 
-    def _address(self, arguments: Mapping[str, Any], _payload: bytes) -> Answer:
-        # Kept until the library binds it, so that no peer on the same host is given the same port.
+    def do_address(self, arguments: Arguments, _payload: bytes) -> Frame:
+        """Find a free port, and hold it so that no other rank of this machine is given it."""
+        host = socket.gethostbyname(arguments["host"])  # LightGBM compares addresses, not names
         self._release_port()
         self._port = socket.socket()
         self._port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._port.bind((arguments["host"], 0))
-        return {"host": arguments["host"], "port": self._port.getsockname()[1]}, b""
+        try:
+            self._port.bind((host, 0))
+        except OSError as e:
+            message = f"COLLECTIVE_HOST: {host} is no address of this machine ({e.strerror})"
+            raise TrainingFailure(FailureReason.CONFIG_INVALID, message) from e
+        return {"host": host, "port": self._port.getsockname()[1]}, b""
 
-    def _join(self, arguments: Mapping[str, Any], _payload: bytes) -> Answer:
+    def do_join(self, arguments: Arguments, _payload: bytes) -> Frame:
+        """Connect to the other ranks."""
+        from trainer.boosters import Group
+
+        group = Group(**{name: arguments[name] for name in ("rank", "world", "tracker", "machines", "timeout_s")})
         self._release_port()
-        self._rank = self._booster.join(
-            rank=arguments["rank"],
-            world=arguments["world"],
-            tracker=arguments["tracker"],
-            machines=arguments["machines"],
-            timeout_s=arguments["timeout_s"],
-        )
-        return {"rank": self._rank}, b""
+        self._ready().booster.join(group)
+        self._rank = group.rank
+        return {"rank": group.rank}, b""
 
-    def _build(self, arguments: Mapping[str, Any], _payload: bytes) -> Answer:
-        from trainer.boosters import Rows
+    def do_build(self, arguments: Arguments, _payload: bytes) -> Frame:
+        """Build the matrices."""
+        loaded = self._ready()
+        train, validation = loaded.both()
+        if not len(train):
+            message = (
+                f"num_workers: rank {self._rank} has no training rows; too few shards have any for so many workers"
+            )
+            raise TrainingFailure(FailureReason.CONFIG_INVALID, message)
+        loaded.booster.build(train, validation, float(arguments["base_score"]))
+        return {}, b""
 
-        began = time.monotonic()
-        spec = self._spec_loaded()
-        train = self._rows[spec.train_split]
-        empty = Rows(train.features[:0], train.target[:0])
-        self._booster.build(train, self._rows.get(spec.validation_split or "", empty), float(arguments["base_score"]))
-        self._rows = {}  # the booster keeps what it needs
-        return {"seconds": time.monotonic() - began}, b""
+    def do_restore(self, _arguments: Arguments, payload: bytes) -> Frame:
+        """Predict the model's trees again."""
+        loaded = self._ready()
+        loaded.booster.restore(payload, *loaded.both())
+        return {}, b""
 
-    def _restore(self, _arguments: Mapping[str, Any], payload: bytes) -> Answer:
-        began = time.monotonic()
-        self._booster.restore(payload)
-        return {"seconds": time.monotonic() - began}, b""
-
-    def _train(self, arguments: Mapping[str, Any], _payload: bytes) -> Answer:
-        began, said = time.monotonic(), [float("-inf")]
+    def do_train(self, arguments: Arguments, _payload: bytes) -> Frame:
+        """Train one segment."""
+        first = int(arguments["first_round"])
 
         def on_round(done: int) -> None:
             now = time.monotonic()
-            if now - said[0] >= PROGRESS_EVERY_S:
-                said[0] = now
-                self._say({"round": arguments["first_round"] + done})
+            if now - self._reported_at >= PROGRESS_EVERY_S:
+                self._reported_at = now
+                self.report({"round": first + done})
 
-        trees = self._booster.train_segment(rounds=arguments["rounds"], seed=arguments["seed"], on_round=on_round)
-        reply = {
-            "digest": trees.digest,
-            "seconds": time.monotonic() - began,
-            "validation": trees.validation,
-            "train": trees.train,
-        }
+        booster = self._ready().booster
+        trees = booster.train_segment(rounds=int(arguments["rounds"]), seed=int(arguments["seed"]), on_round=on_round)
+        reply = {"digest": trees.digest, "validation": trees.validation, "train": trees.train}
         return reply, trees.document if self._rank == 0 else b""
 
-    def _leave(self, _arguments: Mapping[str, Any], _payload: bytes) -> Answer:
-        if self._booster is not None:
-            self._booster.leave()
+    def do_leave(self, _arguments: Arguments, _payload: bytes) -> Frame:
+        """Disconnect from the other ranks."""
+        if self._loaded is not None:
+            self._loaded.booster.leave()
+        return {}, b""
+
+    def do_stop(self, _arguments: Arguments, _payload: bytes) -> Frame:
+        """Nothing more: the process ends after its reply."""
         return {}, b""
 
     def _release_port(self) -> None:
@@ -138,23 +162,32 @@ class Rank:
             self._port.close()
             self._port = None
 
-    def _spec_loaded(self) -> TrainingSpec:
-        if self._spec is None:
-            raise TrainingFailure(FailureReason.BUG, "nothing is loaded")
-        return self._spec
+    def _ready(self) -> _Loaded:
+        if self._loaded is None:
+            raise TrainingFailure(FailureReason.BUG, "nothing is loaded: `load` comes first")
+        return self._loaded
 
 
-def _reason(error: Exception) -> str:
-    # A peer's death reaches us as the library's own error about its socket.
-    text = str(error).lower()
-    lost = any(
-        word in text for word in ("socket", "connection", "connect", "poll", "timeout", "peer", "linker", "network")
-    )
-    ours = type(error).__name__ in ("XGBoostError", "LightGBMError")
-    return (FailureReason.WORKERS_LOST if ours and lost else FailureReason.BUG).value
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Loaded:
+    """What ``load`` prepared. Rows are mapped from their files whenever they are needed, and held by nobody."""
+
+    spec: TrainingSpec
+    reader: Any
+    shards: Mapping[str, tuple[int, ...]]
+    booster: RankBooster
+
+    def rows_of(self, split: str | None) -> Rows:
+        from trainer.data import no_rows
+
+        if split is None or split not in self.shards:
+            return no_rows(self.spec.features)
+        rows: Rows = self.reader.rows(split, self.shards[split])
+        return rows
+
+    def both(self) -> tuple[Rows, Rows]:
+        return self.rows_of(self.spec.train_split), self.rows_of(self.spec.validation_split)
 
 
-def _shown(error: Exception) -> str:
-    if type(error).__name__ in ("XGBoostError", "LightGBMError"):
-        return " ".join(line.strip() for line in str(error).splitlines()[:3])
-    return "".join(traceback.format_exception(error))
+def _failure(reason: FailureReason, message: str) -> Frame:
+    return {"kind": "failure", "reason": reason.value, "message": message}, b""

@@ -1,41 +1,93 @@
-"""Frames between a rank process and who drives it: a JSON header, then bytes. Never a pickle."""
+"""Frames between a rank process and who drives it: a JSON header and bytes. Never a pickle.
+
+| From the driver | ``{"command": name, "arguments": {...}}`` and the command's payload |
+|---|---|
+| From the rank, any number | ``{"kind": "progress", "report": {...}}`` |
+| From the rank, once a command | ``{"kind": "reply", "reply": {...}}`` and a payload |
+| or | ``{"kind": "failure", "reason": FailureReason, "message": text}`` |
+"""
 
 from __future__ import annotations
 
 import json
+import socket
 import struct
+import time
 from collections.abc import Mapping
-from typing import IO, Any
+from dataclasses import dataclass, field
+from typing import Any
 
-HEADER = struct.Struct(">IQ")
-
-
-def write_frame(stream: IO[bytes], header: Mapping[str, Any], payload: bytes = b"") -> None:
-    """Write one frame and flush."""
-    text = json.dumps(header, separators=(",", ":")).encode()
-    stream.write(HEADER.pack(len(text), len(payload)))
-    stream.write(text)
-    stream.write(payload)
-    stream.flush()
+#: Bytes of the header, bytes of the payload.
+SIZES = struct.Struct(">IQ")
+CHUNK = 1 << 20
 
 
-def read_frame(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
-    """The next frame; None when the other side is gone, at a frame's end or in the middle of one."""
-    sizes = _exactly(stream, HEADER.size)
-    if sizes is None:
-        return None
-    header_size, payload_size = HEADER.unpack(sizes)
-    text, payload = _exactly(stream, header_size), _exactly(stream, payload_size)
-    if text is None or payload is None:
-        return None
-    return json.loads(text), payload
+class EndOfFrames(Exception):
+    """The other side is gone."""
 
 
-def _exactly(stream: IO[bytes], size: int) -> bytes | None:
-    data = bytearray()
-    while len(data) < size:
-        part = stream.read(size - len(data))
-        if not part:
-            return None
-        data += part
-    return bytes(data)
+@dataclass(slots=True)
+class Frames:
+    """Sends and receives frames over ``connection``. One thread sends, one receives."""
+
+    connection: socket.socket
+    _buffer: bytearray = field(default_factory=bytearray)
+
+    def send(self, header: Mapping[str, Any], payload: bytes = b"", deadline: float | None = None) -> None:
+        """Send one frame; ``deadline`` is a time of the monotonic clock.
+
+        Raises:
+            EndOfFrames: the other side is gone.
+            TimeoutError: the deadline passed.
+        """
+        text = json.dumps(header, separators=(",", ":")).encode()
+        for part in (SIZES.pack(len(text), len(payload)) + text, payload):
+            view = memoryview(part)
+            while view:
+                self._wait_until(deadline)
+                try:
+                    view = view[self.connection.send(view[:CHUNK]) :]
+                except TimeoutError:
+                    raise
+                except OSError as e:
+                    raise EndOfFrames(str(e)) from e
+
+    def receive(self, deadline: float | None = None) -> tuple[dict[str, Any], bytes]:
+        """The next frame.
+
+        Raises:
+            EndOfFrames: the other side is gone, after a frame or in the middle of one.
+            TimeoutError: the deadline passed; what came until then is kept for the next call.
+        """
+        self._fill(SIZES.size, deadline)
+        header_size, payload_size = SIZES.unpack_from(self._buffer)
+        start, end = SIZES.size + header_size, SIZES.size + header_size + payload_size
+        self._fill(end, deadline)
+        header = json.loads(self._buffer[SIZES.size : start])
+        payload = bytes(self._buffer[start:end])
+        del self._buffer[:end]
+        return header, payload
+
+    def _fill(self, size: int, deadline: float | None) -> None:
+        while len(self._buffer) < size:
+            self._wait_until(deadline)
+            try:
+                data = self.connection.recv(CHUNK)
+            except TimeoutError:
+                raise
+            except OSError as e:
+                raise EndOfFrames(str(e)) from e
+            if not data:
+                raise EndOfFrames("the other side closed the connection")
+            self._buffer += data
+
+    def _wait_until(self, deadline: float | None) -> None:
+        if deadline is None:
+            return
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the deadline passed")
+        try:
+            self.connection.settimeout(left)
+        except OSError as e:
+            raise EndOfFrames(str(e)) from e

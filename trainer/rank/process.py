@@ -5,150 +5,169 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
-import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import trainer
 from trainer.contract import FailureReason, TrainingFailure
-from trainer.rank.frames import read_frame, write_frame
+from trainer.rank.frames import EndOfFrames, Frames
 
 STDERR_LINES = 20
+SHOWN_LINES = 3
+#: How long an orderly end may take, and what is left of a process that was killed.
 CLOSE_S = 5.0
-#: Names the process that a rank must not outlive; see :mod:`trainer.rank.__main__`.
-PARENT = "TRAINING_RANK_PARENT"
-Frame = tuple[dict[str, Any], bytes]
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
+#: The Dask nanny sets these to 1. The spec's thread count is what holds, and each library is told it.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+# The kernel kills a rank when the *thread* that started it ends, and threads of pools come and go. So all ranks are
+# started by one thread, which ends with this process.
+_starter = ThreadPoolExecutor(1, thread_name_prefix="rank-starter")
 
 
 class RankDied(Exception):
-    """The process is gone. ``code`` is its exit code, negative for a signal, None when not known."""
+    """The process is gone. ``code`` is its exit code, negative for a signal, None when it is not known."""
 
-    def __init__(self, message: str, code: int | None) -> None:
+    def __init__(self, message: str, code: int | None = None) -> None:
         super().__init__(message)
         self.code = code
 
 
 class RankTimeout(Exception):
-    """No reply in time; the process still runs."""
+    """There was no reply in time; the process has been killed."""
 
 
 class RankProcess:
-    """A running ``python -m trainer.rank``. One command at a time; ``kill`` may come from any thread."""
+    """A running ``python -m trainer.rank``. One command at a time; ``kill`` may come from any thread.
 
-    def __init__(self, *, cache_dir: Path, environment: Mapping[str, str] | None = None) -> None:
-        own = {**os.environ, **(environment or {}), PARENT: str(os.getpid()), "TRAINING_CACHE_DIR": str(cache_dir)}
-        # The Dask nanny pins these to 1; the spec's thread count is what holds.
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-            own.pop(name, None)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "trainer.rank"],
-            env=own,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+    Args:
+        cache_dir: folder for shards, kept between processes.
+        environment: variables in addition to this process's own.
+    """
+
+    def __init__(self, *, cache_dir: Path, environment: Mapping[str, str] = NO_VARIABLES) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = _starter.submit(_start, theirs.fileno(), cache_dir, environment).result()
         self.pid = self._process.pid
-        self._frames: queue.Queue[Frame | None] = queue.Queue()
+        self._connection = ours
+        self._frames = Frames(ours)
+        self._busy = threading.RLock()
         self._said: collections.deque[str] = collections.deque(maxlen=STDERR_LINES)
-        self._busy = threading.Lock()
-        self._threads = [threading.Thread(target=t, daemon=True) for t in (self._receive, self._listen)]
-        for thread in self._threads:
-            thread.start()
+        self._listener = threading.Thread(target=self._listen, name=f"rank-{self.pid}-stderr", daemon=True)
+        self._listener.start()
 
     def call(
         self,
         command: str,
-        arguments: Mapping[str, Any] | None = None,
+        arguments: Mapping[str, Any] = MappingProxyType({}),
         payload: bytes = b"",
         *,
         timeout_s: float,
-        on_progress: Callable[[Mapping[str, Any]], None] | None = None,
-    ) -> Frame:
-        """Give ``command`` and wait for its reply.
+        on_progress: Callable[[dict[str, Any]], None] | None = None,
+    ) -> tuple[dict[str, Any], bytes]:
+        """Give ``command`` and wait for its reply and payload.
 
         Raises:
             RankDied: the process is gone.
             RankTimeout: there was no reply within ``timeout_s``.
-            TrainingFailure: what the rank says went wrong; ``Bug`` with its traceback for what it did not expect.
+            TrainingFailure: what the rank says went wrong; ``Bug`` with a traceback for what it did not expect.
         """
-        import time
-
         with self._busy:
             deadline = time.monotonic() + timeout_s
             try:
-                assert self._process.stdin is not None
-                write_frame(self._process.stdin, {"command": command, "arguments": dict(arguments or {})}, payload)
-            except (OSError, ValueError) as e:
-                raise self._died() from e
-            while True:
-                try:
-                    frame = self._frames.get(timeout=max(0.0, deadline - time.monotonic()))
-                except queue.Empty as e:
-                    raise RankTimeout(f"no reply to {command!r} within {timeout_s:.0f} s") from e
-                if frame is None:
-                    raise self._died()
-                header, body = frame
-                if header["kind"] == "progress":
+                self._frames.send({"command": command, "arguments": dict(arguments)}, payload, deadline)
+                while True:
+                    header, body = self._frames.receive(deadline)
+                    if header["kind"] != "progress":
+                        break
                     if on_progress is not None:
                         on_progress(header["report"])
-                elif header["kind"] == "failure":
-                    raise TrainingFailure(FailureReason(header["reason"]), header["message"])
-                else:
-                    return header["reply"], body
+            except TimeoutError as e:
+                self.kill()
+                raise RankTimeout(f"process {self.pid} did not answer {command!r} within {timeout_s:.3g} s") from e
+            except EndOfFrames as e:
+                raise self._died(command) from e
+        if header["kind"] == "failure":
+            raise TrainingFailure(FailureReason(header["reason"]), header["message"])
+        return header["reply"], body
 
     def kill(self) -> None:
-        """SIGKILL, and reap."""
+        """SIGKILL, and reap. A ``call`` in another thread then raises :class:`RankDied`."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(CLOSE_S)
-        self._release()
+        self._end()
 
     def close(self) -> None:
-        """Let it end by closing its input; SIGKILL if it does not."""
+        """Let it end by itself, which it does when its socket closes; SIGKILL if it does not."""
         with contextlib.suppress(OSError):
-            if self._process.stdin is not None:
-                self._process.stdin.close()
+            self._connection.shutdown(socket.SHUT_RDWR)
         try:
             self._process.wait(CLOSE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait(CLOSE_S)
-        self._release()
+        self._end()
 
-    def _release(self) -> None:
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join(CLOSE_S)
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                if stream is not None:
-                    stream.close()
-
-    def _receive(self) -> None:
-        assert self._process.stdout is not None
-        with contextlib.suppress(OSError, ValueError):
-            while (frame := read_frame(self._process.stdout)) is not None:
-                self._frames.put(frame)
-        self._frames.put(None)
-
-    def _listen(self) -> None:
-        assert self._process.stderr is not None
-        with contextlib.suppress(OSError, ValueError):
-            for line in self._process.stderr:
-                text = line.decode(errors="replace").rstrip()
-                self._said.append(text)
-                print(text, file=sys.stderr, flush=True)  # noqa: T201 - the pod's log
-
-    def _died(self) -> RankDied:
-        self._frames.put(None)  # whoever calls next learns it too
+    def _end(self) -> None:
+        # A process in the kernel's hands (a core dump, a dead disk) may take its time: it is not waited for for ever.
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(CLOSE_S)
+        self._listener.join(CLOSE_S)
+        # Wakes a call in another thread, which must be out of the socket before its number can be used again.
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        if self._busy.acquire(timeout=CLOSE_S):
+            self._connection.close()
+            self._busy.release()
+
+    def _died(self, command: str) -> RankDied:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(CLOSE_S)
+        self._listener.join(1.0)
         code = self._process.returncode
-        how = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
-        said = "; ".join(list(self._said)[-3:])
-        return RankDied(f"the training process {self.pid} ended by {how}" + (f": {said}" if said else ""), code)
+        if code is None:
+            how = "closed its connection"
+        elif code < 0:
+            how = f"was killed by {signal.Signals(-code).name}"
+        else:
+            how = f"ended with exit code {code}"
+        said = "; ".join(list(self._said)[-SHOWN_LINES:])
+        return RankDied(f"process {self.pid} {how} during {command!r}" + (f": {said}" if said else ""), code)
+
+    def _listen(self) -> None:
+        stream = self._process.stderr
+        if stream is None:  # pragma: no cover - it is a pipe
+            return
+        with stream:
+            for line in stream:
+                text = line.decode(errors="replace").rstrip()
+                self._said.append(text)
+                with contextlib.suppress(OSError, ValueError):  # our own may be closed
+                    sys.stderr.write(f"{text}\n")
+
+
+def _start(descriptor: int, cache_dir: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    variables = {**os.environ, **environment}
+    for name in THREAD_VARIABLES:
+        if name not in environment:
+            variables.pop(name, None)
+    root = str(Path(trainer.__file__).parents[1])
+    variables["PYTHONPATH"] = os.pathsep.join(p for p in (root, variables.get("PYTHONPATH", "")) if p)
+    command = [sys.executable, "-X", "faulthandler", "-m", "trainer.rank"]
+    return subprocess.Popen(
+        [*command, str(descriptor), str(os.getpid()), str(cache_dir)],
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        pass_fds=[descriptor],
+    )

@@ -60,7 +60,7 @@ class Settings:
     ``pod_environment`` is added to every pod; ``collective_host`` is the address that the ranks' own connections use,
     by default the pod's. ``threads`` is per worker; by default as many as its CPU request. ``machine_type_label`` is
     the node label that a model's machine type selects nodes by; empty where nodes have no such label.
-    ``queue`` is a Kueue LocalQueue.
+    ``queue`` is a Kueue LocalQueue. A job that is not over within ``defer_after_s`` is handed to the triggerer.
     """
 
     project: str
@@ -81,6 +81,7 @@ class Settings:
     worker_node_selector: Mapping[str, str] = field(default_factory=dict)
     queue: str = ""
     poll_interval_s: float = 15.0
+    defer_after_s: float = 30.0
     scale_up_grace_s: float = 600.0
     deadline_s: int = 86_400
     ttl_s: int = 86_400
@@ -98,6 +99,7 @@ class Settings:
             require(bool(ENVIRONMENT_NAME.fullmatch(name)), "pod_environment", f"{name!r} names no variable")
         for name in ("poll_interval_s", "scale_up_grace_s", "deadline_s", "ttl_s", "snapshot_days"):
             require(getattr(self, name) > 0, name, f"is {getattr(self, name)}; more than 0")
+        require(self.defer_after_s >= 0, "defer_after_s", f"is {self.defer_after_s}; 0 or more")
         require(self.threads is None or 1 <= self.threads <= 256, "threads", f"is {self.threads}; 1 to 256")
         limit = self.maximum_bytes_billed
         require(limit is None or limit >= 1, "maximum_bytes_billed", f"is {limit}; 1 or more")

@@ -40,15 +40,18 @@ class Look:
 
 @dataclass(kw_only=True)
 class JobFollower:
-    """Follows the attempt ``ref``. ``grace_s`` is how long its pods may wait for a node."""
+    """Follows the attempt ``ref``. ``grace_s`` is how long its pods may wait for a node.
+
+    ``said_until`` is the time of the last line that was said: another follower goes on from there.
+    """
 
     cluster: Watched
     ref: AttemptRef
     grace_s: float
+    said_until: str = ""
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _reader: ChiefLogReader = field(default_factory=ChiefLogReader)
-    _last: str = ""
     _said_then: set[str] = field(default_factory=set)
     _last_at: float | None = None
     _waiting_for: str = ""
@@ -93,10 +96,10 @@ class JobFollower:
         return [line for line in read if line is not None]
 
     def _is_new(self, stamp: str, line: str) -> bool:
-        if stamp < self._last or (stamp == self._last and line in self._said_then):
+        if stamp < self.said_until or (stamp == self.said_until and line in self._said_then):
             return False
-        if stamp > self._last:
-            self._last, self._said_then = stamp, set()
+        if stamp > self.said_until:
+            self.said_until, self._said_then = stamp, set()
         self._said_then.add(line)
         return True
 

@@ -31,7 +31,8 @@ class JobOperator(BaseOperator):
 
     Args:
         plan: the run's plan, from task ``plan``.
-        deferrable: follow the job in the triggerer, holding no worker (the default); otherwise in this process.
+        deferrable: hand a job that is not over within the setting ``defer_after_s`` to the triggerer, so that it holds
+            no worker (the default); otherwise follow it in this process to its end.
     """
 
     purpose: ClassVar[Purpose]
@@ -54,10 +55,10 @@ class JobOperator(BaseOperator):
     def what_next(self, plan: RunPlan, outcome: Outcome) -> str:
         """What a person can do after a failure."""
         assert outcome.reason is not None
-        again = (
-            "" if disposition(outcome.reason) is Disposition.FAIL else f"; then clear this task of run {plan.run_id}"
-        )
-        return ADVICE[outcome.reason] + again
+        advice = ADVICE[outcome.reason]
+        if disposition(outcome.reason) is Disposition.FAIL:
+            return advice
+        return f"start the run again with the same run id ({plan.run_id}); {advice}"
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Start the job, or adopt it, and follow it to its end."""
@@ -70,8 +71,6 @@ class JobOperator(BaseOperator):
             self._live = (cluster, ref)
             cluster.submit(bundle)
             self.log.info("attempt %s: Job %s/%s", attempt, ref.namespace, ref.job)
-        if self.deferrable:
-            self._defer(plan, ref)
         return self.execute_complete(context, self._follow(cluster, plan, ref))
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> dict[str, Any]:
@@ -130,7 +129,7 @@ class JobOperator(BaseOperator):
     def _ref(self, plan: RunPlan, attempt: int) -> AttemptRef:
         return attempt_ref(plan.job_id, self.purpose, attempt, plan.settings.namespace, plan.num_workers)
 
-    def _defer(self, plan: RunPlan, ref: AttemptRef) -> None:
+    def _defer(self, plan: RunPlan, ref: AttemptRef, said_until: str) -> None:
         from f1_training.operators.triggers import JobTrigger
 
         trigger = JobTrigger(
@@ -138,6 +137,7 @@ class JobOperator(BaseOperator):
             ref=ref,
             poll_interval_s=plan.settings.poll_interval_s,
             grace_s=plan.settings.scale_up_grace_s,
+            said_until=said_until,
         )
         self.defer(trigger=trigger, method_name="execute_complete")
 
@@ -146,10 +146,13 @@ class JobOperator(BaseOperator):
         from f1_training.operators.triggers import make_event
 
         follower = JobFollower(cluster=cluster, ref=ref, grace_s=plan.settings.scale_up_grace_s)
+        began = time.monotonic()
         while True:
             status = self._look(follower, ref)
             if status.ended:
                 return make_event(ref.attempt, status)
+            if self.deferrable and time.monotonic() - began >= plan.settings.defer_after_s:
+                self._defer(plan, ref, follower.said_until)
             time.sleep(plan.settings.poll_interval_s)
 
     def _look(self, follower: JobFollower, ref: AttemptRef) -> JobStatus:

@@ -81,7 +81,7 @@ class DaskTrainingOperator(JobOperator):
         assert outcome.reason is not None
         if disposition(outcome.reason) is Disposition.FAIL:
             return f"the last committed round is {committed}; {advice}"
-        return f"start the run again with the same run id ({plan.run_id}) to resume at round {committed}; {advice}"
+        return advice.replace(f"({plan.run_id})", f"({plan.run_id}) to resume at round {committed}", 1)
 
 
 def last_committed_round(checkpoints_uri: str) -> int:

@@ -43,16 +43,24 @@ class JobTrigger(BaseTrigger):
         ref: the attempt; a mapping of its fields when the trigger is made again from what was stored.
         poll_interval_s: time between two looks.
         grace_s: how long pods may wait for a node.
+        said_until: time of the last log line that the task has copied already.
     """
 
     def __init__(
-        self, *, conn_id: str, ref: AttemptRef | dict[str, Any], poll_interval_s: float, grace_s: float
+        self,
+        *,
+        conn_id: str,
+        ref: AttemptRef | dict[str, Any],
+        poll_interval_s: float,
+        grace_s: float,
+        said_until: str = "",
     ) -> None:
         super().__init__()
         self.conn_id = conn_id
         self.ref = decode(AttemptRef, ref, "ref") if isinstance(ref, dict) else ref
         self.poll_interval_s = poll_interval_s
         self.grace_s = grace_s
+        self.said_until = said_until
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments, for the triggerer to make it again."""
@@ -61,6 +69,7 @@ class JobTrigger(BaseTrigger):
             "ref": encode(self.ref),
             "poll_interval_s": self.poll_interval_s,
             "grace_s": self.grace_s,
+            "said_until": self.said_until,
         }
         return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
@@ -86,7 +95,7 @@ class JobTrigger(BaseTrigger):
         from f1_training.kubernetes.follow import JobFollower
 
         cluster = await asyncio.to_thread(Cluster.connect, self.conn_id)
-        follower = JobFollower(cluster=cluster, ref=self.ref, grace_s=self.grace_s)
+        follower = JobFollower(cluster=cluster, ref=self.ref, grace_s=self.grace_s, said_until=self.said_until)
         while True:
             look = await asyncio.to_thread(follower.look)
             for line in look.lines:
