@@ -59,8 +59,23 @@ def up(places: Places, port: int) -> int:
                 )
                 return os.EX_UNAVAILABLE
             time.sleep(0.2)
+        _fill_warehouse(info)
     print(describe(info, places))
     return os.EX_OK
+
+
+def _fill_warehouse(info: StackInfo) -> None:
+    """Simulated laps where there are none yet, so that the first run that somebody triggers has rows to train on."""
+    from google.api_core.exceptions import NotFound
+
+    from composer.local import laps
+
+    client = laps.emulator_client(info.bigquery)
+    try:
+        client.get_table(f"{laps.STRATEGY_DATASET}.train")
+    except NotFound:
+        report = laps.load_laps(client, laps.SimulatedLaps())
+        print(f"loaded {report.rows:,} simulated laps; real ones: make run LAPS=path")
 
 
 def down(places: Places) -> int:

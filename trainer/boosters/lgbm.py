@@ -10,7 +10,7 @@ import numpy as np
 
 from trainer.boosters import lgbm_document
 from trainer.boosters.engine import Doubles, Floats, Tracker
-from trainer.boosters.parameters import refuse_other_than, refuse_owned, refused
+from trainer.boosters.parameters import Rules, refused
 from trainer.contract import Device, FailureReason, Objective, TrainingFailure, TrainingSpec
 
 if TYPE_CHECKING:
@@ -115,9 +115,11 @@ class LightgbmEngine:
 
     def check_params(self, spec: TrainingSpec) -> None:
         """Refuse what is unknown or the system's, then let the library look at the values with a handful of rows."""
-        params = canonical(spec.params)
-        refuse_owned(params, OWNED)
-        refuse_other_than(params, ALLOWED, "trees of segments are appended to one model")
+        names = rules().first_names
+        for name in spec.params:
+            if name not in names:
+                raise refused(name, "LightGBM does not know it; check the spelling")
+        rules().canonical(spec.params)
         try:
             _train_a_little(
                 {**library_params(spec), "device_type": "cpu", "num_threads": 1},
@@ -125,8 +127,8 @@ class LightgbmEngine:
                 features=spec.features,
             )
         except Exception as e:
-            names = [name for name in spec.params if name in str(e)]
-            raise refused(names[0] if names else "*", f"LightGBM refuses it: {e}") from e
+            named = [name for name in spec.params if name in str(e) or names[name] in str(e)]
+            raise refused(named[0] if named else "*", f"LightGBM refuses it: {e}") from e
 
     def rank_booster(self, spec: TrainingSpec) -> LightgbmRank:
         """A booster for one rank."""
@@ -146,27 +148,9 @@ class LightgbmEngine:
         return np.asarray(booster.predict(features, num_threads=threads), dtype=np.float64)
 
 
-def canonical(params: Mapping[str, Any]) -> dict[str, Any]:
-    """``params`` by the library's first names for them.
-
-    Raises:
-        TrainingFailure: ``ConfigInvalid`` for names that the library does not know, and two names for one parameter.
-    """
-    names = _names()
-    found: dict[str, tuple[str, Any]] = {}
-    for name, value in params.items():
-        if name not in names:
-            raise refused(name, "LightGBM does not know it; check the spelling")
-        first = names[name]
-        if first in found:
-            raise refused(name, f"is the same as params.{found[first][0]}; keep one of them")
-        found[first] = (name, value)
-    return {first: value for first, (_, value) in found.items()}
-
-
 def library_params(spec: TrainingSpec) -> dict[str, Any]:
     """The parameters of every segment but its seed and the network's."""
-    params = canonical(spec.params) | {
+    params: dict[str, Any] = rules().canonical(spec.params) | {
         "objective": OBJECTIVES[spec.objective],
         "num_threads": spec.threads,
         "device_type": spec.device.value,
@@ -180,13 +164,14 @@ def library_params(spec: TrainingSpec) -> dict[str, Any]:
 
 
 @functools.cache
-def _names() -> Mapping[str, str]:
-    """Each name of a parameter, aliases included, with its first name."""
-    # The library's own table, which it exports for its wrappers; there is no public way to it.
+def rules() -> Rules:
+    """The library's parameters, under all their names."""
+    # Its own table, which it exports for its wrappers; there is no public way to it.
     from lightgbm.basic import _ConfigAliases
 
     table = _ConfigAliases._get_all_param_aliases()  # noqa: SLF001
-    return {alias: first for first, aliases in table.items() for alias in aliases}
+    names = {alias: first for first, aliases in table.items() for alias in aliases}
+    return Rules(first_names=names, owned=OWNED, allowed=ALLOWED, why="trees of segments are appended to one model")
 
 
 def _train_a_little(params: Mapping[str, Any], *, classes: int, features: Sequence[str]) -> None:

@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from trainer.contract import FailureReason, TrainingFailure
+from trainer.contract.fields import Scalar
 
 
-def refuse_owned(params: Mapping[str, object], owned: Mapping[str, Iterable[str]]) -> None:
-    """Refuse parameters that the system sets itself.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rules:
+    """What a library's parameters may be.
 
-    Args:
-        params: the spec's parameters.
-        owned: names (with all their aliases) by the fix that the message tells.
-
-    Raises:
-        TrainingFailure: ``ConfigInvalid`` naming ``params.X``.
+    ``first_names`` maps aliases to the library's first name for a parameter. ``owned`` has the first names of those
+    that the system sets, by the fix that the message tells; ``allowed`` the only values that some others may have, and
+    ``why``.
     """
-    fixes = {name: fix for fix, names in owned.items() for name in names}
-    for name in params:
-        if name in fixes:
-            raise refused(name, f"is set by the system; {fixes[name]}")
 
+    first_names: Mapping[str, str]
+    owned: Mapping[str, Collection[str]]
+    allowed: Mapping[str, Collection[str]]
+    why: str
 
-def refuse_other_than(params: Mapping[str, object], allowed: Mapping[str, Iterable[str]], why: str) -> None:
-    """Refuse values of ``params`` that ``allowed`` does not list for their name.
+    def canonical(self, params: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """``params`` by their first names.
 
-    Raises:
-        TrainingFailure: ``ConfigInvalid`` naming ``params.X``.
-    """
-    for name, values in allowed.items():
-        if name in params and str(params[name]).lower() not in values:
-            raise refused(name, f"is {params[name]!r}; only {' or '.join(values)} can be used: {why}")
+        Raises:
+            TrainingFailure: ``ConfigInvalid`` naming ``params.X``, as it is written there.
+        """
+        fixes = {name: fix for fix, names in self.owned.items() for name in names}
+        written: dict[str, str] = {}
+        for name, value in params.items():
+            first = self.first_names.get(name, name)
+            if first in fixes:
+                raise refused(name, f"is set by the system; {fixes[first]}")
+            if first in written:
+                raise refused(name, f"is the same as params.{written[first]}; keep one of them")
+            values = self.allowed.get(first)
+            if values is not None and str(value).lower() not in values:
+                raise refused(name, f"is {value!r}; only {' or '.join(values)} can be used: {self.why}")
+            written[first] = name
+        return {first: params[name] for first, name in written.items()}
 
 
 def refused(name: str, problem: str) -> TrainingFailure:

@@ -13,7 +13,7 @@ import numpy as np
 
 from trainer.boosters import xgb_document
 from trainer.boosters.engine import Doubles, Floats
-from trainer.boosters.parameters import refuse_other_than, refuse_owned, refused
+from trainer.boosters.parameters import Rules, refused
 from trainer.contract import Device, FailureReason, Objective, TrainingFailure, TrainingSpec
 
 if TYPE_CHECKING:
@@ -25,6 +25,14 @@ OBJECTIVES = {
     Objective.BINARY_LOGISTIC: "binary:logistic",
     Objective.MULTICLASS: "multi:softprob",
 }
+ALIASES = {
+    "eta": "learning_rate",
+    "gamma": "min_split_loss",
+    "lambda": "reg_lambda",
+    "alpha": "reg_alpha",
+    "n_jobs": "nthread",
+    "random_state": "seed",
+}
 OWNED = {
     "set `objective`, `classes` or `metric` of the spec instead": (
         "objective",
@@ -32,8 +40,8 @@ OWNED = {
         "eval_metric",
         "disable_default_eval_metric",
     ),
-    "set `threads` of the spec instead": ("nthread", "n_jobs"),
-    "set `seed` of the spec instead": ("seed", "random_state", "seed_per_iteration"),
+    "set `threads` of the spec instead": ("nthread",),
+    "set `seed` of the spec instead": ("seed", "seed_per_iteration"),
     "set `device` of the spec instead": ("device", "gpu_id", "predictor"),
     "set `rounds` or `early_stopping_rounds` of the spec instead": (
         "num_boost_round",
@@ -45,7 +53,12 @@ OWNED = {
     "remove it: every segment grows new trees": ("process_type", "updater", "refresh_leaf", "multi_strategy"),
     "remove it": ("verbosity", "validate_parameters", "data_split_mode", "missing", "use_rmm"),
 }
-ALLOWED = {"booster": ("gbtree",), "tree_method": ("hist", "auto")}
+RULES = Rules(
+    first_names=ALIASES,
+    owned=OWNED,
+    allowed={"booster": ("gbtree",), "tree_method": ("hist", "auto")},
+    why="trees of segments are appended to one model",
+)
 NOT_USED = re.compile(r"Parameters: \{(?P<names>[^}]*)\} are not used")
 #: What XGBoost wraps around a message that is worth showing: location, stack.
 NOISE = re.compile(r"^\[[\d:]+\] (\S+:\d+: )?")
@@ -107,8 +120,7 @@ class XgboostEngine:
 
     def check_params(self, spec: TrainingSpec) -> None:
         """Refuse what the system owns, then let the library look at the rest with a handful of rows."""
-        refuse_owned(spec.params, OWNED)
-        refuse_other_than(spec.params, ALLOWED, "trees of segments are appended to one model")
+        RULES.canonical(spec.params)
         _try_params(spec)
 
     def rank_booster(self, spec: TrainingSpec) -> XgboostRank:

@@ -1,0 +1,138 @@
+"""The stack as people use it: up, a run triggered by hand in a real browser, from code, and from the command line."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from composer.local import airflow_server
+from composer.local.airflow_api import AirflowApi
+from composer.local.places import REPOSITORY, Places
+from composer.local.ports import free_ports
+from composer.local.stack import StackInfo, running_stack
+from tests.integration import browser
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+RUN_S = 200
+
+
+@dataclass(frozen=True)
+class Up:
+    info: StackInfo
+    places: Places
+    api: AirflowApi
+    environment: dict[str, str]
+    said: str
+
+
+def command(*words: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *words], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=280
+    )
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    root = tmp_path_factory.mktemp("var")
+    environment = {**os.environ, "F1_VAR": str(root), "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'plugins'}"}
+    places = Places(root=root)
+    port = free_ports(1)[0]
+    done = command("composer.local.up", "up", "--port", str(port), environment=environment)
+    try:
+        assert done.returncode == 0, done.stderr
+        info = running_stack(places)
+        assert info is not None
+        yield Up(info, places, info.api(places), environment, done.stdout)
+    finally:
+        pids = _tree(places)
+        stopped = command("composer.local.up", "down", environment=environment)
+    assert stopped.stdout == "stopped\n"
+    _, alive = psutil.wait_procs(pids, timeout=20)
+    assert alive == [], "make down left processes behind"
+
+
+def _tree(places: Places) -> list[psutil.Process]:
+    info = running_stack(places)
+    if info is None:
+        return []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(info.pid)
+        return [process, *process.children(recursive=True)]
+    return []
+
+
+def succeeded(up: Up, run_id: str) -> list[dict[str, Any]]:
+    end = time.monotonic() + RUN_S
+    while True:
+        run = up.api.dag_run("f1_training", run_id)
+        if run is not None and run["state"] in ("success", "failed"):
+            break
+        assert time.monotonic() < end, f"{run_id} did not end in time"
+        time.sleep(0.5)
+    tasks = up.api.task_instances("f1_training", run_id)
+    bad = [t for t in tasks if t["state"] != "success"]
+    logs = "\n".join(up.api.task_log("f1_training", run_id, t) for t in bad if t["state"] == "failed")
+    assert not bad, f"{[(t['task_id'], t['state']) for t in bad]}\n{logs}"
+    return tasks
+
+
+def test_it_says_where_it_is_and_how_to_log_in(up: Up) -> None:
+    assert up.info.airflow in up.said
+    assert f"admin / {airflow_server.password(up.places)}" in up.said
+    again = command("composer.local.up", "up", environment=up.environment)
+    assert again.stdout in up.said, "a second `make up` finds the first"
+
+
+def test_no_dag_fails_to_import(up: Up) -> None:
+    assert up.api.call("GET", "/importErrors")["import_errors"] == []
+    listed = command("composer.local.airflow_cli", "dags", "list-import-errors", environment=up.environment)
+    assert listed.returncode == 0
+    assert "No data found" in listed.stdout
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(bool(browser.MISSING), reason=browser.MISSING)
+def test_a_run_triggered_by_hand_in_the_browser_turns_green(up: Up, tmp_path: Path) -> None:
+    with browser.airflow_page(up.info.airflow, tmp_path / "profile") as page:
+        try:
+            page.log_in("admin", airflow_server.password(up.places))
+            page.trigger("f1_training", {"num_workers": "2", "rounds": "20"}, "by-hand")
+            tasks = succeeded(up, "by-hand")
+            stages = {t["task_id"].split(".")[1] for t in tasks if "." in t["task_id"]}
+            assert stages == {"snapshot", "validate", "train", "evaluate", "register"}
+            text = page.run_page_text("f1_training", "by-hand", until="Success")
+            assert "Failed" not in text
+        finally:
+            page.screenshot(up.places.folder("screenshots") / "by-hand.png")
+    result = up.api.xcom("f1_training", "by-hand", "model.register.register", 0)
+    assert (result["workers"], result["rounds"] <= 20) == (2, True)
+
+
+def test_a_run_from_code_with_one_worker(up: Up) -> None:
+    def call(path: str, body: dict[str, Any], token: str = "") -> Any:
+        request = urllib.request.Request(up.info.airflow + path, json.dumps(body).encode())
+        request.add_header("Content-Type", "application/json")
+        request.add_header("Authorization", f"Bearer {token}")
+        return json.load(urllib.request.urlopen(request, timeout=30))
+
+    token = call("/auth/token", {"username": "admin", "password": airflow_server.password(up.places)})["access_token"]
+    up.api.call("PATCH", "/dags/f1_training?update_mask=is_paused", {"is_paused": False})
+    conf = {"model_type": "tire_degradation", "num_workers": 1, "rounds": 10, "dry_run": False}
+    run_id = call("/api/v2/dags/f1_training/dagRuns", {"logical_date": None, "conf": conf}, token)["dag_run_id"]
+    succeeded(up, run_id)
+
+
+def test_wrong_params_are_refused_before_anything_starts(up: Up) -> None:
+    body = {"logical_date": None, "conf": {"num_workers": 11}}
+    with pytest.raises(Exception, match="num_workers|11"):
+        up.api.call("POST", "/dags/f1_training/dagRuns", body)
