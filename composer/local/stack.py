@@ -27,7 +27,7 @@ import psutil
 from composer.local import airflow_server
 from composer.local.airflow_api import AirflowApi
 from composer.local.places import REPOSITORY, Places, python, tool
-from composer.local.ports import HOST, PortInUseError, free_ports, require_free
+from composer.local.ports import HOST, PortInUseError, free_ports, kept_ports, require_free
 from composer.local.processes import ProcessFailedError, Supervisor
 
 PROJECT = "local"
@@ -120,16 +120,17 @@ class Stack:
             path.unlink(missing_ok=True)
         base = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
         kubeconfig = run / "kubeconfig"
+        ports = kept_ports(run / "ports.json", ("bigquery", "storage", "kubernetes"))
         self._supervisor.start(
             "bigquery",
-            _module("composer.local.bigquery", places.folder("warehouse"), bigquery_ready)
-            + ["--storage-port", "0", "--project", PROJECT],
+            _module("composer.local.bigquery", places.folder("warehouse"), bigquery_ready, ports["bigquery"])
+            + ["--storage-port", str(ports["storage"]), "--project", PROJECT],
             base,
             REPOSITORY,
         )
         self._supervisor.start(
             "kubernetes",
-            _module("composer.local.kubernetes", places.folder("kubernetes"), kubernetes_ready)
+            _module("composer.local.kubernetes", places.folder("kubernetes"), kubernetes_ready, ports["kubernetes"])
             + ["--kubeconfig", str(kubeconfig), "--python", python(), *_pod_environment()],
             base,
             REPOSITORY,
@@ -215,8 +216,8 @@ def _pod_environment() -> list[str]:
     return [word for name, value in values.items() if value for word in ("--pod-env", f"{name}={value}")]
 
 
-def _module(name: str, data: Path, ready: Path) -> list[str]:
-    common = ["--data-dir", str(data), "--port", "0", "--ready-file", str(ready), "--die-with-parent"]
+def _module(name: str, data: Path, ready: Path, port: int) -> list[str]:
+    common = ["--data-dir", str(data), "--port", str(port), "--ready-file", str(ready), "--die-with-parent"]
     return [python(), "-m", name, *common]
 
 

@@ -37,6 +37,7 @@ NOT_KEPT = frozenset(
     early_stopping_round early_stopping_min_delta first_metric_only is_provide_training_metric histogram_pool_size
     parser_config_file""".split()
 )
+SPLITS = re.compile(rb"^num_leaves=(?!1$)", re.MULTILINE)
 PARAMETER = re.compile(r"\[(?P<name>\w+): .*\]")
 
 
@@ -119,6 +120,11 @@ def segment_document(text: str, *, trees_after_round: Sequence[int], base_scores
         trees[number] = _shifted(trees[number], score)
     kept = tuple(line for line in model.parameters if line[1:].partition(":")[0] not in NOT_KEPT)
     return replace(model, trees=tuple(trees), parameters=kept).text().encode()
+
+
+def is_constant(document: bytes) -> bool:
+    """Whether no tree of ``document`` splits anything."""
+    return SPLITS.search(document) is None
 
 
 def assemble(documents: Sequence[bytes], *, rounds: int | None = None) -> bytes:

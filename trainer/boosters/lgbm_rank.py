@@ -98,9 +98,10 @@ class LightgbmRank:
             base_scores=self._base_scores,
         )
         self._base_scores = []
-        # Without an objective the library hands out scores as they are.
-        booster.reset_parameter({"objective": "none"})
-        self._scores = [self._scores_of(booster, number) for number in range(len(self._data))]
+        if not lgbm_document.is_constant(document):
+            # Without an objective the library hands out scores as they are.
+            booster.reset_parameter({"objective": "none"})
+            self._scores = [self._scores_of(booster, number) for number in range(len(self._data))]
         return SegmentTrees(
             document=document,
             digest=hashlib.sha256(document).hexdigest(),
