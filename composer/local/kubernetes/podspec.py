@@ -166,7 +166,9 @@ def _expand(text: str, environment: Mapping[str, str]) -> str:
 
 
 def _moved(text: str, moved: Mapping[str, str]) -> str:
-    """``text`` with every mount path in it replaced by the folder that stands for it; longest first."""
-    for path in sorted(moved, key=len, reverse=True):
-        text = re.sub(rf"(?<![\w./-]){re.escape(path)}(?=$|[/\s:,\"'])", lambda _: moved[path], text)  # noqa: B023
-    return text
+    """``text`` with every mount path in it replaced by the folder that stands for it.
+
+    In one pass, longest path first: a folder that stands for one mount may lie below the path of another.
+    """
+    paths = "|".join(re.escape(path) for path in sorted(moved, key=len, reverse=True))
+    return re.sub(rf"(?<![\w./-])({paths})(?=$|[/\s:,\"'])", lambda found: moved[found[1]], text)

@@ -212,8 +212,8 @@ def test_a_pod_sees_its_secret_its_address_and_says_why_it_ended(kube: Kube) -> 
         {"name": "INDEX", **field("metadata.labels['index']")},
         {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "tls", "key": "key"}}},
     ]
-    volumes = [{"name": "tls", "secret": {"secretName": "tls"}}]
-    mounts = [{"name": "tls", "mountPath": "/etc/tls", "readOnly": True}]
+    volumes = [{"name": "tls", "secret": {"secretName": "tls"}}, {"name": "tmp", "emptyDir": {}}]
+    mounts = [{"name": "tls", "mountPath": "/etc/tls", "readOnly": True}, {"name": "tmp", "mountPath": "/tmp"}]
     body = pod("sees", program, {"index": "7"}, env=env, volumes=volumes, volumeMounts=mounts)
     kube.core.create_namespaced_pod(NAMESPACE, body)
     state = finished(kube, "sees")

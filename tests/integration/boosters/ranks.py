@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from tests.fakes.snapshots import FakeStorageRead
 from trainer.boosters import engine_for
-from trainer.contract import Engine, TrainingSpec
+from trainer.contract import Engine, Metric, TrainingSpec
 from trainer.data import ShardReader, TableReader, deal_shards
 from trainer.rank.process import RankProcess
 
@@ -51,7 +51,9 @@ class Ranks:
 
         return [f.result() for f in [self._pool.submit(one, rank) for rank in range(self.world)]]
 
-    def form(self, shards: Sequence[Mapping[str, Sequence[int]]] | None = None) -> list[dict[str, Any]]:
+    def form(
+        self, shards: Sequence[Mapping[str, Sequence[int]]] | None = None, base_score: float | None = None
+    ) -> list[dict[str, Any]]:
         """Load, connect and build; returns what ``load`` replied."""
         spec, world = self.spec, self.world
         dealt = shards or list(deal_shards(spec.snapshot.rows, range(world)).values())
@@ -65,10 +67,15 @@ class Ranks:
             machines = [f"{reply['host']}:{reply['port']}" for reply, _ in found]
         join = {"world": world, "tracker": tracker, "machines": machines, "timeout_s": WAIT_S}
         assert [reply["rank"] for reply, _ in self.all("join", lambda r: {"rank": r, **join})] == list(range(world))
-        weight = sum(reply["target_weight"] for reply in loaded)
-        base = sum(reply["target_sum"] for reply in loaded) / weight if not spec.metric.value.endswith("loss") else 0.5
+        base = self._base_score(loaded) if base_score is None else base_score
         self.all("build", lambda _: {"base_score": base})
         return loaded
+
+    def _base_score(self, loaded: list[dict[str, Any]]) -> float:
+        if self.spec.metric in (Metric.LOG_LOSS, Metric.MULTI_LOG_LOSS):
+            return 0.5
+        sums = [sum(reply[name] for reply in loaded) for name in ("target_sum", "target_weight")]
+        return float(sums[0] / sums[1])
 
     def segments(self, first: int, count: int, rounds: int) -> tuple[list[bytes], list[Any]]:
         """Train segments ``first`` and on; returns documents and the sums of validation losses by round."""
@@ -82,21 +89,3 @@ class Ranks:
             sums.append(np.sum([reply["validation"] for reply, _ in replies], axis=0))
             self.last_train = np.sum([reply["train"] for reply, _ in replies], axis=0)
         return documents, list(np.concatenate(sums))
-
-
-def uninterrupted_and_resumed(
-    spec: TrainingSpec, world: int, cache: Path, *, rounds: int = 5
-) -> tuple[list[bytes], list[bytes], Any, Any]:
-    """Documents and sums of three segments in one go, and of one segment and a group that goes on from it."""
-    with Ranks(spec, world, cache) as ranks:
-        ranks.form()
-        whole, whole_sums = ranks.segments(0, 3, rounds)
-    with Ranks(spec, world, cache) as ranks:
-        ranks.form()
-        first, first_sums = ranks.segments(0, 1, rounds)
-    with Ranks(spec, world, cache) as ranks:
-        ranks.form()
-        model = engine_for(spec.engine).assemble(first)
-        ranks.all("restore", lambda _: {"round": rounds}, model)
-        rest, rest_sums = ranks.segments(1, 2, rounds)
-    return whole, first + rest, np.array(whole_sums), np.array(first_sums + rest_sums)
