@@ -14,12 +14,12 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/var/cache/bytecode
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-# uv: the one on PATH, or one that pip puts into the environment. --no-cache-dir would defeat the second `make`.
+# uv: the one on PATH, or one that pip puts into the environment.
 UV = $(shell command -v uv || echo $(BIN)/uv)
 $(BIN)/python:
 	@$(PYTHON) --version >/dev/null 2>&1 || { echo "error: $(PYTHON) is not on PATH; install Python 3.11 or set PYTHON=" >&2; exit 69; }
 	@$(PYTHON) -m venv $(VENV)
-	@command -v uv >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@command -v uv >/dev/null || $(BIN)/python -m pip install --quiet --no-cache-dir --disable-pip-version-check uv
 
 # One stamp a lock: the environment is what the lock says, and installed once.
 $(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/python

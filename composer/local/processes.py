@@ -111,8 +111,15 @@ class Supervisor:
         psutil.wait_procs(alive, timeout=5.0)
 
     def _descendants(self) -> set[psutil.Process]:
-        """What we started and what that started, by the mark in their environment: others' children are left alone."""
-        found = set()
+        """What we started and what that started; others' children are left alone.
+
+        By ancestry, and for orphans that became our children by the mark in their environment: a process that writes
+        its own title (Airflow's do) overwrites the mark.
+        """
+        found: set[psutil.Process] = set()
+        for child in self._children:
+            with contextlib.suppress(psutil.Error):
+                found |= set(psutil.Process(child.process.pid).children(recursive=True))
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 if process.environ().get(MARK) == self._mark:

@@ -58,6 +58,21 @@ def test_stops_what_ignores_sigterm_and_what_it_left_behind(tmp_path: Path) -> N
     assert gone(grandchild)
 
 
+def test_finds_what_hides_its_environment(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    program = f"""
+        import os, pathlib, subprocess, sys, time
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env={{}}, start_new_session=True)
+        pathlib.Path({str(pid)!r}).write_text(f"{{child.pid}}\\n")
+        time.sleep(600)
+    """
+    supervisor = Supervisor(tmp_path, grace_s=0.2)
+    supervisor.start("parent", script(tmp_path, program), ENV, tmp_path)
+    grandchild = int(wait_for(pid))
+    supervisor.stop()
+    assert gone(grandchild)
+
+
 def test_a_process_that_ends_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
     with Supervisor(tmp_path) as supervisor:
         child = supervisor.start("weak", script(tmp_path, "raise SystemExit('no such thing')"), ENV, tmp_path)

@@ -1,7 +1,6 @@
 """Attempts of a job: started, adopted, concluded, deleted, whatever happens to the task's own process."""
 
 import json
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,15 +35,18 @@ def chief(job_id: str, state: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class FakeCluster:
-    """Jobs by name; ``state`` is what their pod does once they were submitted."""
+    """Jobs by name; their pod begins as ``starts_as``, and ``state`` is what it does now."""
 
-    state: dict[str, Any]
+    starts_as: dict[str, Any]
+    state: dict[str, Any] = field(default_factory=dict)
     jobs: dict[str, Bundle] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
     refuses_to_delete: bool = False
 
     def submit(self, bundle: Bundle) -> None:
-        self.jobs.setdefault(bundle.name, bundle)
+        if bundle.name not in self.jobs:
+            self.jobs[bundle.name] = bundle
+            self.state = self.starts_as
 
     def observe(self, ref: Any) -> Observed:
         if ref.job not in self.jobs:
@@ -108,7 +110,7 @@ class Task:
 
 @pytest.fixture
 def task(tmp_path: Path) -> Task:
-    plan = make_plan(settings(f"file://{tmp_path}", poll_interval_s=0.01))
+    plan = make_plan(settings(f"file://{tmp_path}", poll_interval_s=0.01, defer_after_s=0))
     return Task(plan=plan, cluster=FakeCluster(RUNNING))
 
 
@@ -170,7 +172,7 @@ def test_success_is_told_and_the_job_is_deleted(task: Task) -> None:
 
 
 def test_a_failed_attempt_ends_with_reason_evidence_and_what_to_do(
-    task: Task, caplog: pytest.LogCaptureFixture
+    task: Task, capsys: pytest.CaptureFixture[str]
 ) -> None:
     task.start()
     with pytest.raises(AirflowException) as caught:
@@ -181,10 +183,10 @@ def test_a_failed_attempt_ends_with_reason_evidence_and_what_to_do(
     assert not isinstance(caught.value, AirflowFailException)
     assert task.cluster.jobs == {}
     assert task.store.values[KEY] == {"number": 1, "state": "failed"}
-    lines = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert lines[0] == "attempt 1 failed: WorkersLost: 1 of 2 workers"
-    assert lines[1] == "evidence: chief ended with exit code 69"
-    assert lines[2].startswith("what to do: start the run again")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "[error" in line]
+    assert "attempt 1 failed: WorkersLost: 1 of 2 workers" in lines[-3]
+    assert "evidence: chief ended with exit code 69" in lines[-2]
+    assert "what to do: start the run again" in lines[-1]
 
 
 def test_a_cleared_task_after_a_failed_attempt_starts_the_next_which_resumes(task: Task) -> None:
@@ -241,12 +243,22 @@ def test_a_killed_task_kills_its_job(task: Task) -> None:
     assert task.cluster.deleted == [f"{task.plan.job_id}-1-chief"]
 
 
-def test_without_the_triggerer_the_task_follows_by_itself(task: Task, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_the_triggerer_the_task_follows_by_itself(task: Task, capsys: pytest.CaptureFixture[str]) -> None:
     task.deferrable = False
-    task.cluster.state = over(finished(task.plan))
+    task.cluster.starts_as = over(finished(task.plan))
     assert task.execute()["rounds"] == 700
     assert task.cluster.jobs == {}
-    assert ("a line of the chief", logging.WARNING) in [(r.getMessage(), r.levelno) for r in caplog.records]
+    assert "[warning  ] a line of the chief" in capsys.readouterr().out
+
+
+def test_a_job_that_is_over_soon_is_never_deferred(task: Task) -> None:
+    task.plan = make_plan(settings(task.plan.settings.uris.models.removesuffix("/models"), poll_interval_s=0.01))
+    task.cluster.starts_as = over(finished(task.plan))
+    assert task.execute()["rounds"] == 700
+
+
+def test_the_triggerer_goes_on_after_the_lines_that_were_said(task: Task) -> None:
+    assert task.start().said_until == "2026-11-23T22:00:00.000000000"
 
 
 def test_without_the_triggerer_a_refusal_of_the_api_fails_the_task(task: Task) -> None:
@@ -263,7 +275,7 @@ def test_without_the_triggerer_a_refusal_of_the_api_fails_the_task(task: Task) -
 
 @pytest.mark.parametrize(("workers", "kinds"), [(1, []), (2, ["Service", "Secret", "Job"])])
 def test_one_worker_starts_one_pod(tmp_path: Path, workers: int, kinds: list[str]) -> None:
-    plan = make_plan(settings(f"file://{tmp_path}"), num_workers=workers)
+    plan = make_plan(settings(f"file://{tmp_path}", defer_after_s=0), num_workers=workers)
     task = Task(plan=plan, cluster=FakeCluster(RUNNING))
     trigger = task.start()
     assert [m["kind"] for m in task.cluster.jobs[trigger.ref.job].owned] == kinds

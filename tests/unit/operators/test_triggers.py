@@ -1,6 +1,5 @@
 """The trigger follows a job, ends with one event, and deletes the job only for a task that has ended."""
 
-import logging
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +7,7 @@ import pytest
 
 from f1_training.kubernetes.client import Cluster
 from f1_training.kubernetes.names import Purpose, attempt_ref
+from f1_training.operators import triggers
 from f1_training.operators.triggers import JobTrigger, read_event
 from tests.unit.operators.test_job import RUNNING, FakeCluster, over
 from trainer.contract import FailureReason, Outcome, TrainingFailure
@@ -18,8 +18,9 @@ DONE = Outcome(job_id="job", last_round=60, result_uri="gs://a/result.json")
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
-    made = FakeCluster(RUNNING, jobs={REF.job: None})  # type: ignore[dict-item]
+    made = FakeCluster(RUNNING, RUNNING, jobs={REF.job: None})  # type: ignore[dict-item]
     monkeypatch.setattr(Cluster, "connect", lambda conn_id: made)
+    monkeypatch.setattr(triggers, "RESUME_AFTER_S", 0.0)
     return made
 
 
@@ -40,7 +41,7 @@ def test_it_is_made_again_from_what_was_stored() -> None:
     assert again.ref == REF
 
 
-async def test_the_event_says_how_the_job_ended(cluster: FakeCluster, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_event_says_how_the_job_ended(cluster: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
     looks = 0
     observe = cluster.observe
 
@@ -54,7 +55,32 @@ async def test_the_event_says_how_the_job_ended(cluster: FakeCluster, caplog: py
     attempt, outcome, evidence = await event(trigger())
     assert (attempt, outcome) == (3, DONE)
     assert evidence == ["job-chief-x ended with exit code 0"]
-    assert [r.levelno for r in caplog.records if r.getMessage() == "a line of the chief"] == [logging.WARNING]
+    assert capsys.readouterr().out.count("[warning  ] a line of the chief") == 1
+
+
+async def test_lines_that_the_task_has_said_are_not_said_again(
+    cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.state = over(DONE)
+    made = trigger()
+    made.said_until = "2026-11-23T22:00:00.000000001"
+    assert (await event(made))[1] == DONE
+    assert "a line of the chief" not in capsys.readouterr().out
+
+
+async def test_a_job_that_is_over_at_once_waits_until_the_scheduler_knows_of_the_deferral(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(triggers, "RESUME_AFTER_S", 10.0)
+    monkeypatch.setattr("f1_training.operators.triggers.asyncio.sleep", sleep)
+    cluster.state = over(DONE)
+    await event(trigger())
+    assert slept == [pytest.approx(10.0, abs=1.0)]
 
 
 @pytest.mark.parametrize(

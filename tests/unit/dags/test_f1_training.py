@@ -1,0 +1,115 @@
+"""The DAG file is wiring: cheap to parse, free of heavy imports, and its form offers what a plan accepts."""
+
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[3]
+DAG_FILE = REPOSITORY / "dags" / "f1_training.py"
+HEAVY = ("dask", "distributed", "xgboost", "lightgbm", "pandas", "numpy", "pyarrow", "google", "kubernetes", "fsspec")
+
+#: Parses an empty DAG, then ours, in a process of its own as Airflow does; what is loaded after each.
+PARSE = """
+import json, runpy, sys, time
+empty, file = sys.argv[1:]
+seconds, modules = [], []
+for path in (empty, file):
+    began = time.process_time()
+    found = runpy.run_path(path)["dag"]
+    seconds.append(time.process_time() - began)
+    modules.append(sorted(sys.modules))
+edges = {t.task_id: sorted(t.downstream_task_ids) for t in found.tasks}
+groups = sorted(g for g in found.task_group.get_task_group_dict() if g)
+params = {name: found.params.get_param(name) for name in found.params}
+form = {name: {"default": p.value, **p.schema, "description": p.description} for name, p in params.items()}
+print(json.dumps({"seconds": seconds, "modules": modules, "edges": edges, "groups": groups, "form": form,
+                  "schedule": str(found.schedule), "catchup": found.catchup, "doc": found.doc_md}))
+"""
+
+
+@cache
+def parsed(folder: Path) -> Any:
+    empty = folder / "empty.py"
+    empty.write_text("from airflow.sdk import DAG\ndag = DAG('empty', schedule=None)\n")
+    done = subprocess.run(
+        [sys.executable, "-c", PARSE, str(empty), str(DAG_FILE)],
+        env={"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'plugins'}", "AIRFLOW_HOME": str(folder), "HOME": str(folder)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def dag(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return parsed(tmp_path_factory.mktemp("parse"))
+
+
+def test_parsing_takes_less_than_a_second_more_than_an_empty_dag(dag: Any) -> None:
+    _, ours = dag["seconds"]
+    assert ours < 1.0
+
+
+def test_parsing_imports_nothing_heavy(dag: Any) -> None:
+    before, after = (set(modules) for modules in dag["modules"])
+    added = {name.partition(".")[0] for name in after - before}
+    assert added & set(HEAVY) == set()
+    boosting = ("dask", "xgboost", "lightgbm", "pandas")
+    assert not [name for name in after if name.partition(".")[0] in boosting]
+
+
+def test_the_stages_are_task_groups_in_the_pipeline_s_order(dag: Any) -> None:
+    stages = ["snapshot", "validate", "train", "evaluate", "register"]
+    assert dag["groups"] == sorted(["model", *(f"model.{stage}" for stage in stages)])
+    tasks = [f"model.{stage}.{stage}" for stage in stages]
+    assert set(dag["edges"]) == {"plan", *tasks}
+    order = ["plan", *tasks]
+    for before, after in zip(order, order[1:], strict=False):
+        assert after in dag["edges"][before]
+    for task, downstream in dag["edges"].items():
+        assert all(order.index(d) > order.index(task) for d in downstream)
+
+
+def test_it_runs_weekly_and_never_for_the_past(dag: Any) -> None:
+    assert dag["schedule"] == "@weekly"
+    assert dag["catchup"] is False
+
+
+def test_the_form_offers_what_a_plan_takes(dag: Any) -> None:
+    from f1_training.core.plan import PARAMS
+
+    form = dag["form"]
+    assert tuple(form) == PARAMS
+    assert form["model_type"]["enum"][0] == "all"
+    assert "tire_degradation" in form["model_type"]["enum"]
+    assert (form["num_workers"]["default"], form["num_workers"]["minimum"], form["num_workers"]["maximum"]) == (
+        4,
+        1,
+        10,
+    )
+    assert form["device"]["enum"] == ["cpu", "gpu"]
+    assert all(p["title"] and p["description"] for p in form.values())
+
+
+def test_the_form_s_defaults_make_a_plan(dag: Any) -> None:
+    from f1_training.core.plan import plan_runs
+    from tests.fakes.run_plan import RUN, settings
+    from trainer.contract import read_catalogue
+
+    defaults = {name: p["default"] for name, p in dag["form"].items()}
+    assert plan_runs(defaults, settings(), RUN, read_catalogue(), "0.1.0")
+
+
+def test_the_documentation_names_every_reason(dag: Any) -> None:
+    from trainer.contract import FailureReason
+
+    assert [reason for reason in FailureReason if reason.value not in dag["doc"]] == []
