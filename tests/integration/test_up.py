@@ -1,12 +1,11 @@
 """The stack as people use it: up, a run triggered by hand in a real browser, from code, and from the command line."""
 
 import contextlib
-import json
 import os
+import re
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,18 +117,38 @@ def test_a_run_triggered_by_hand_in_the_browser_turns_green(up: Up, tmp_path: Pa
     assert (result["workers"], result["rounds"] <= 20) == (2, True)
 
 
-def test_a_run_from_code_with_one_worker(up: Up) -> None:
-    def call(path: str, body: dict[str, Any], token: str = "") -> Any:
-        request = urllib.request.Request(up.info.airflow + path, json.dumps(body).encode())
-        request.add_header("Content-Type", "application/json")
-        request.add_header("Authorization", f"Bearer {token}")
-        return json.load(urllib.request.urlopen(request, timeout=30))
+def readme_block(language: str, mark: str) -> str:
+    blocks = re.findall(rf"```{language}\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+    found = [block for block in blocks if mark in block]
+    assert len(found) == 1, f"README has {len(found)} blocks with {mark!r}"
+    return str(found[0])
 
-    token = call("/auth/token", {"username": "admin", "password": airflow_server.password(up.places)})["access_token"]
+
+def test_the_readmes_runs_from_the_command_line_and_from_code(up: Up) -> None:
     up.api.call("PATCH", "/dags/f1_training?update_mask=is_paused", {"is_paused": False})
-    conf = {"model_type": "tire_degradation", "num_workers": 1, "rounds": 10, "dry_run": False}
-    run_id = call("/api/v2/dags/f1_training/dagRuns", {"logical_date": None, "conf": conf}, token)["dag_run_id"]
-    succeeded(up, run_id)
+    done = subprocess.run(
+        readme_block("", "dags trigger"),
+        shell=True,
+        cwd=REPOSITORY,
+        env=up.environment,
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    values = {'"http://127.0.0.1:8080", "..."': f'"{up.info.airflow}", "{airflow_server.password(up.places)}"'}
+    program = readme_block("python", "urllib.request")
+    for old, new in values.items():
+        assert old in program
+        program = program.replace(old, new)
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    runs = up.api.call("GET", "/dags/f1_training/dagRuns?limit=10")["dag_runs"]
+    by_readme = [r["dag_run_id"] for r in runs if r["conf"].get("rounds") == 50]
+    assert len(by_readme) == 2
+    assert said.strip() in by_readme
+    for run_id in by_readme:
+        succeeded(up, run_id)
 
 
 def test_wrong_params_are_refused_before_anything_starts(up: Up) -> None:

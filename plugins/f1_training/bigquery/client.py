@@ -16,6 +16,8 @@ from trainer.contract import FailureReason, TrainingFailure
 log = logging.getLogger(__name__)
 
 QUERY_S = 3600.0
+#: A request that fails for the moment is tried again for this long; Google's default is ten minutes.
+REQUEST_RETRY_S = 120.0
 #: Reasons in the body of a 403 that mean "not now" rather than "not you".
 BUSY = ("quotaExceeded", "rateLimitExceeded", "jobRateLimitExceeded", "concurrentLimitExceeded")
 
@@ -55,7 +57,7 @@ class Warehouse:
         from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook  # takes seconds to import
 
         with bigquery_errors(f"connection {settings.gcp_conn_id!r}"):
-            hook = BigQueryHook(gcp_conn_id=settings.gcp_conn_id, location=settings.location)
+            hook = BigQueryHook(gcp_conn_id=settings.gcp_conn_id, location=settings.location, use_legacy_sql=False)
             return cls(hook.get_client(project_id=settings.project, location=settings.location), settings)
 
     def ensure_dataset(self, name: str) -> None:
@@ -66,7 +68,7 @@ class Warehouse:
         dataset.location = self._settings.location
         dataset.default_table_expiration_ms = self._settings.snapshot_days * 86_400_000
         with bigquery_errors(f"dataset {name}"):
-            self._client.create_dataset(dataset, exists_ok=True)
+            self._client.create_dataset(dataset, exists_ok=True, retry=_retry())
 
     def write(self, query: Query, destination: Destination, job_id: str) -> Written:
         """Replace the destination by the query's rows, at one stroke; a job ``job_id`` that exists is adopted.
@@ -82,12 +84,10 @@ class Warehouse:
             self._log_estimate(query, destination)
             try:
                 # A failed job keeps its id, so the client could not try it again under the same one.
-                job = self._client.query(
-                    query.sql, job_config=config, job_id=job_id, location=self._settings.location, job_retry=None
-                )
+                job = self._query(query, config, job_id=job_id, job_retry=None)
             except Conflict:
                 log.info("BigQuery job %s exists: adopting it", job_id)
-                job = self._client.get_job(job_id, location=self._settings.location)
+                job = self._client.get_job(job_id, location=self._settings.location, retry=_retry())
             job.result(timeout=QUERY_S)
             self._label(destination)
         scanned = int(job.total_bytes_processed or 0)
@@ -104,7 +104,7 @@ class Warehouse:
             TrainingFailure: what BigQuery refused.
         """
         with bigquery_errors("a query"):
-            job = self._client.query(query.sql, job_config=self._config(query), location=self._settings.location)
+            job = self._query(query, self._config(query))
             return [dict(row.items()) for row in job.result(timeout=QUERY_S)]
 
     def _config(self, query: Query) -> Any:
@@ -130,14 +130,24 @@ class Warehouse:
     def _log_estimate(self, query: Query, destination: Destination) -> None:
         config = self._config(query)
         config.dry_run = True
-        estimate = self._client.query(query.sql, job_config=config, location=self._settings.location)
+        estimate = self._query(query, config)
         log.info("%s: the query will scan %s bytes", destination.table, f"{int(estimate.total_bytes_processed or 0):,}")
 
     def _label(self, destination: Destination) -> None:
-        table = self._client.get_table(destination.table)
+        table = self._client.get_table(destination.table, retry=_retry())
         table.expires = datetime.now(UTC) + timedelta(days=destination.days)
         table.labels = {**table.labels, **destination.labels}
-        self._client.update_table(table, ["expires", "labels"])
+        self._client.update_table(table, ["expires", "labels"], retry=_retry())
+
+    def _query(self, query: Query, config: Any, **options: Any) -> Any:
+        location = self._settings.location
+        return self._client.query(query.sql, job_config=config, location=location, retry=_retry(), **options)
+
+
+def _retry() -> Any:
+    from google.cloud.bigquery import DEFAULT_RETRY
+
+    return DEFAULT_RETRY.with_timeout(REQUEST_RETRY_S)
 
 
 @contextlib.contextmanager
@@ -152,7 +162,7 @@ def bigquery_errors(what: str) -> Iterator[None]:
         yield
     except exceptions.GoogleAPICallError as e:
         reason, fix = _reason(e)
-        raise TrainingFailure(reason, f"{what}: {e.message}{fix}") from e
+        raise TrainingFailure(reason, f"{what}: {' '.join(str(e.message).split())}{fix}") from e
     except (TransportError, RequestsConnectionError, Timeout, TimeoutError, exceptions.RetryError) as e:
         raise TrainingFailure(FailureReason.NETWORK_TIMEOUT, f"{what}: BigQuery does not answer: {e}") from e
     except GoogleAuthError as e:

@@ -1,0 +1,3 @@
+from trainer import chief
+
+chief()

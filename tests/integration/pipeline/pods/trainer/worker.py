@@ -1,0 +1,3 @@
+from trainer import worker
+
+worker()
