@@ -117,7 +117,10 @@ def test_a_chief_that_is_killed_without_a_word_is_lost(job: Callable[..., Job]) 
     assert not isinstance(caught.value, AirflowFailException)
 
 
-async def test_the_trigger_follows_what_the_task_started(job: Callable[..., Job]) -> None:
+async def test_the_trigger_follows_what_the_task_started(
+    job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("f1_training.operators.triggers.RESUME_AFTER_S", 0.0)
     made = job(pods.SUCCEED)
     operator = made.operator(deferrable=True)
     from dataclasses import replace
@@ -274,5 +277,3 @@ def test_a_cluster_that_does_not_answer_is_a_timeout(job: Callable[..., Job], mo
     with pytest.raises(TrainingFailure, match="Kubernetes does not answer") as caught:
         client.submit(made.bundle())
     assert caught.value.reason is FailureReason.NETWORK_TIMEOUT
-
-
