@@ -1,5 +1,6 @@
 """All stages in order, as the DAG wires them, with the real trainer in the pods: from laps to a champion."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class Run:
 
     def task(self, name: str) -> Any:
         plan, done = self.plan.to_xcom(), self.results
-        made = {
+        made: dict[str, Callable[[], Any]] = {
             "snapshot": lambda: SnapshotOperator(task_id="snapshot", plan=plan),
             "validate": lambda: DataChecksOperator(task_id="validate", plan=plan, snapshots=done["snapshot"]),
             "train": lambda: DaskTrainingOperator(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -9,7 +10,8 @@ SUCCEED, WAIT, FAIL, DIE = 1, 2, 3, 4
 
 
 def say(event: str, message: str, **fields: object) -> None:
-    print(json.dumps({"severity": "INFO", "event": event, "message": message, **fields}), flush=True)
+    sys.stdout.write(json.dumps({"severity": "INFO", "event": event, "message": message, **fields}) + "\n")
+    sys.stdout.flush()
 
 
 def outcome(**fields: object) -> str:

@@ -1,3 +1,3 @@
-from trainer import chief
+import trainer
 
-chief()
+trainer.chief()  # type: ignore[attr-defined]  # the pretending package, not the real one

@@ -1,3 +1,3 @@
-from trainer import worker
+import trainer
 
-worker()
+trainer.worker()  # type: ignore[attr-defined]  # the pretending package, not the real one
