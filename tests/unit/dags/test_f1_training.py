@@ -1,5 +1,6 @@
 """The DAG file is wiring: cheap to parse, free of heavy imports, and its form offers what a plan accepts."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def test_the_stages_are_task_groups_in_the_pipeline_s_order(dag: Any) -> None:
     tasks = [f"model.{stage}.{stage}" for stage in stages]
     assert set(dag["edges"]) == {"plan", *tasks}
     order = ["plan", *tasks]
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in itertools.pairwise(order):
         assert after in dag["edges"][before]
     for task, downstream in dag["edges"].items():
         assert all(order.index(d) > order.index(task) for d in downstream)
