@@ -24,7 +24,7 @@ from composer.local.simulator import SeasonSet, simulate
 from trainer.contract.catalogue import read_catalogue
 from trainer.contract.spec import Engine
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 
 REPOSITORY = Path(__file__).parents[2]
 REAL_LAPS = Path(os.environ.get("F1_LAPS") or REPOSITORY.parent / "shared" / "data" / "laps.parquet")

@@ -17,7 +17,7 @@ from composer.local.laps import emulator_client
 from composer.local.simulator import SeasonSet, simulate
 from trainer.contract.catalogue import read_catalogue
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(400)
 
 ENTRY = read_catalogue().entry("tire_degradation")
 KEYS = ("race_id", "driver_id", "lap_number")

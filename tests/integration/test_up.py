@@ -21,7 +21,7 @@ from composer.local.ports import free_ports
 from composer.local.stack import StackInfo, running_stack
 from tests.integration import browser
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 RUN_S = 200
 
 

@@ -12,7 +12,7 @@ import pytest
 from composer.local.places import REPOSITORY
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 def test_the_wheel_is_complete(tmp_path: Path) -> None:
     source = tmp_path / "source"
     ignored = shutil.ignore_patterns("var", ".venv", ".git", "tests", "*.egg-info", "build", "__pycache__")

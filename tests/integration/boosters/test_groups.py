@@ -15,7 +15,7 @@ from trainer.boosters.metrics import loss_of_predictions
 from trainer.contract import Engine, FailureReason, Objective, TrainingFailure, TrainingSpec
 from trainer.data import deal_shards
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(400)
 WORLD = 3
 
 

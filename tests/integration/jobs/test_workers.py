@@ -8,7 +8,7 @@ import pytest
 from tests.integration.jobs.pods import Launcher, free_port, make_certificates
 from trainer.contract import FailureReason, TrainingSpec
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(400)
 Make = Callable[..., TrainingSpec]
 
 

@@ -30,7 +30,7 @@ from tests.integration.pipeline.pods import trainer as pods
 from trainer.contract import FailureReason, TrainingFailure
 from trainer.contract.fields import encode
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(400)
 
 
 @dataclass

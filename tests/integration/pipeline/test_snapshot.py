@@ -15,7 +15,7 @@ from tests.integration.pipeline.conftest import deployed, plan_of
 from trainer.contract import SnapshotRef
 from trainer.contract.fields import decode
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture

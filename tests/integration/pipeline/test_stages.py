@@ -19,7 +19,7 @@ from f1_training.registry.store import Registry
 from tests.fakes.run_plan import StateStore
 from tests.integration.pipeline.conftest import Cluster, deployed, plan_of
 
-pytestmark = pytest.mark.timeout(110)
+pytestmark = pytest.mark.timeout(400)
 
 
 class Run:

@@ -18,7 +18,7 @@ from tests.integration.boosters.ranks import fill_cache
 from trainer.contract import Engine, FailureReason, TrainingFailure, TrainingSpec
 from trainer.rank.process import RankDied, RankProcess, RankTimeout
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(400)
 LONG = {"segment": 0, "first_round": 0, "rounds": 1_000_000, "seed": 1}
 
 

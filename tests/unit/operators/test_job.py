@@ -268,7 +268,7 @@ def test_without_the_triggerer_a_refusal_of_the_api_fails_the_task(task: Task) -
     def observe(_ref: Any) -> Observed:
         raise refused
 
-    task.cluster.observe = observe  # type: ignore[method-assign]
+    task.cluster.observe = observe  # type: ignore[method-assign, assignment]
     with pytest.raises(AirflowFailException, match="^PermissionDenied: no pods for you"):
         task.execute()
 

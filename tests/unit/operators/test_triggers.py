@@ -96,7 +96,7 @@ async def test_whatever_goes_wrong_there_is_an_event(
     def observe(_ref: Any) -> Any:
         raise error
 
-    cluster.observe = observe  # type: ignore[method-assign]
+    cluster.observe = observe  # type: ignore[method-assign, assignment]
     _, outcome, _ = await event(trigger())
     assert outcome.reason is reason
 
