@@ -27,6 +27,7 @@ from trainer.boosters import lgbm_document
 from trainer.boosters.engine import Doubles, Group, SegmentTrees
 from trainer.boosters.lgbm import library_params
 from trainer.boosters.metrics import loss_of_predictions, loss_of_raw
+from trainer.boosters.peers import is_about_peers
 from trainer.contract import FailureReason, Objective, TrainingFailure, TrainingSpec
 from trainer.data.rows import Rows
 
@@ -127,10 +128,9 @@ class LightgbmRank:
                 keep_training_booster=True,
             )
         except lightgbm.basic.LightGBMError as e:
-            if not self._connected:
-                raise
-            # Whatever went wrong here alone reaches the peers as a lost connection, and the other way round.
-            raise TrainingFailure(FailureReason.NETWORK_PARTITION, f"lost its peers: {e}") from e
+            if self._connected and is_about_peers(str(e)):
+                raise TrainingFailure(FailureReason.NETWORK_PARTITION, f"lost its peers: {e}") from e
+            raise
 
     def _shape(self, rows: int) -> tuple[int, ...]:
         return (rows, self._spec.classes) if self._spec.classes else (rows,)

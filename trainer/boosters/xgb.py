@@ -60,8 +60,8 @@ RULES = Rules(
     why="trees of segments are appended to one model",
 )
 NOT_USED = re.compile(r"Parameters: \{(?P<names>[^}]*)\} are not used")
-#: What XGBoost wraps around a message that is worth showing: location, stack.
-NOISE = re.compile(r"^\[[\d:]+\] (\S+:\d+: )?")
+#: Where in the source and when: XGBoost puts that before each part of a message.
+NOISE = re.compile(r"^(- )?\[[\w.:|]+\]:? ?(\S+:\d+: )?")
 
 
 class XgboostTracker:
@@ -160,8 +160,8 @@ def library_params(spec: TrainingSpec) -> dict[str, Any]:
 
 def message_of(error: Exception) -> str:
     """What XGBoost says, without the stack of its C++ code."""
-    lines = [line.strip() for line in str(error).partition("Stack trace")[0].splitlines() if line.strip()]
-    return "; ".join(NOISE.sub("", line) for line in lines)
+    lines = [NOISE.sub("", line.strip()) for line in str(error).partition("Stack trace")[0].splitlines()]
+    return "; ".join(line for line in lines if line)
 
 
 def _try_params(spec: TrainingSpec) -> None:

@@ -19,6 +19,7 @@ from xgboost import collective
 
 from trainer.boosters.engine import Group, SegmentTrees
 from trainer.boosters.metrics import loss_of_raw
+from trainer.boosters.peers import is_about_peers
 from trainer.boosters.xgb import library_params, message_of
 from trainer.contract import FailureReason, Objective, TrainingFailure, TrainingSpec
 from trainer.data.rows import Rows
@@ -80,7 +81,8 @@ class XgboostRank:
 
     def restore(self, model: bytes, train: Rows, validation: Rows) -> None:
         """Predict all earlier trees from the raw features: another group's matrix may have been cut elsewhere."""
-        options = {"nthread": self._spec.threads, "device": self._spec.device.value}
+        # On the CPU: the rows are there, and predicting elsewhere builds matrices, which is collective.
+        options = {"nthread": self._spec.threads, "device": "cpu"}
         booster = xgboost.Booster(options, model_file=bytearray(model))
         splits = zip((train, validation), self._margins, strict=False)  # margins of validation only where it has rows
         self._margins = tuple(_predicted(booster, rows, like) for rows, like in splits)
@@ -115,10 +117,9 @@ class XgboostRank:
         try:
             booster.update(self._matrices[0], number)
         except xgboost.core.XGBoostError as e:
-            if self._communicator is None:
-                raise
-            # Whatever went wrong here alone reaches the peers as a lost connection, and the other way round.
-            raise TrainingFailure(FailureReason.NETWORK_PARTITION, f"lost its peers: {message_of(e)}") from e
+            if self._communicator is not None and is_about_peers(str(e)):
+                raise TrainingFailure(FailureReason.NETWORK_PARTITION, f"lost its peers: {message_of(e)}") from e
+            raise
 
     def _validation_loss(self, booster: xgboost.Booster) -> tuple[float, float]:
         # XGBoost's own metrics would talk to the other ranks. Only the new trees are predicted: the rest is cached.

@@ -28,6 +28,8 @@ CLOSE_S = 5.0
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 #: The Dask nanny sets these to 1. The spec's thread count is what holds, and each library is told it.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+#: Threads that wait for each other sleep. Where something else runs on a core, spinning made training ten times slower.
+WAIT_POLICY = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 # The kernel kills a rank when the *thread* that started it ends, and threads of pools come and go. So all ranks are
 # started by one thread, which ends with this process.
@@ -156,7 +158,7 @@ class RankProcess:
 
 
 def _start(descriptor: int, cache_dir: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    variables = {**os.environ, **environment}
+    variables = {**WAIT_POLICY, **os.environ, **environment}
     for name in THREAD_VARIABLES:
         if name not in environment:
             variables.pop(name, None)

@@ -28,7 +28,7 @@ def api_error(status: int, message: str = "because") -> ApiException:
         (api_error(0), FailureReason.NETWORK_TIMEOUT),
         (api_error(422), FailureReason.CONFIG_INVALID),
         (api_error(404), FailureReason.CONFIG_INVALID),
-        (MaxRetryError(None, "/api", None), FailureReason.NETWORK_TIMEOUT),  # type: ignore[arg-type]
+        (MaxRetryError(None, "/api", None), FailureReason.NETWORK_TIMEOUT),
         (TimeoutError(), FailureReason.NETWORK_TIMEOUT),
         (ConfigException("no file"), FailureReason.CONFIG_INVALID),
     ],
