@@ -12,12 +12,14 @@ from composer.local.kubernetes.selectors import has_labels
 
 
 class LoopbackNetwork:
-    """Gives pods addresses from 127.44.0.0/16, so that fixed ports never collide."""
+    """Gives pods addresses from a part of 127/8, so that fixed ports never collide."""
 
     def __init__(self, hosts: Path) -> None:
         self._hosts = hosts
         self._lock = threading.Lock()
         self._next = 1
+        # Several stand-ins may run on one machine; each takes a part of 127/8 of its own.
+        self._part = 64 + os.getpid() % 180
         self._taken: set[str] = set()
 
     def take(self) -> str:
@@ -25,7 +27,7 @@ class LoopbackNetwork:
         with self._lock:
             while True:
                 self._next = self._next % 65_000 + 1
-                address = f"127.44.{self._next // 250}.{self._next % 250 + 1}"
+                address = f"127.{self._part}.{self._next // 250}.{self._next % 250 + 1}"
                 if address not in self._taken:
                     self._taken.add(address)
                     return address
