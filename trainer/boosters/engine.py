@@ -80,8 +80,11 @@ class RankBooster(Protocol):
         """Predict the trees of the assembled ``model`` again, to the very raw scores that training had reached."""
         ...
 
-    def train_segment(self, *, rounds: int, seed: int, on_round: Callable[[int], None]) -> SegmentTrees:
-        """Train ``rounds`` rounds on the carried raw scores; ``on_round`` gets the number of rounds done so far."""
+    def train_segment(self, *, rounds: int, seed: int, on_round: Callable[[int], bool]) -> SegmentTrees:
+        """Train at most ``rounds`` rounds on the carried raw scores.
+
+        ``on_round`` gets the number of rounds done so far, and says whether to train another: the same on all ranks.
+        """
         ...
 
     def leave(self) -> None:

@@ -87,7 +87,7 @@ class LightgbmRank:
                 scores[done : done + len(features)] = predicted
                 done += len(features)
 
-    def train_segment(self, *, rounds: int, seed: int, on_round: Callable[[int], None]) -> SegmentTrees:
+    def train_segment(self, *, rounds: int, seed: int, on_round: Callable[[int], bool]) -> SegmentTrees:
         """A fresh booster on the carried scores."""
         for data, scores in zip(self._data, self._scores, strict=True):
             data.set_init_score(scores)
@@ -150,7 +150,7 @@ class _Follower:
     """Adds up this rank's validation losses each round, and notes the rounds that grew nothing."""
 
     def __init__(
-        self, spec: TrainingSpec, targets: list[npt.NDArray[np.float64]], on_round: Callable[[int], None]
+        self, spec: TrainingSpec, targets: list[npt.NDArray[np.float64]], on_round: Callable[[int], bool]
     ) -> None:
         self._metric, self._targets, self._on_round = spec.metric, targets, on_round
         self.sums: list[tuple[float, float]] = []
@@ -162,11 +162,12 @@ class _Follower:
         return "recorded", 0.0, False
 
     def after_round(self, environment: lightgbm.callback.CallbackEnv) -> None:
-        """The library's callback; never stops, because that is the chief's decision at a boundary."""
+        """The library's callback; stops only when all ranks do, because that is the chief's decision."""
         if not self._targets:
             self.sums.append((0.0, 0.0))
         self.trees.append(environment.model.num_trees())
-        self._on_round(environment.iteration + 1)
+        if not self._on_round(environment.iteration + 1):
+            raise lightgbm.callback.EarlyStopException(environment.iteration, [])
 
 
 def _raw(objective: Objective, base_score: float) -> float:

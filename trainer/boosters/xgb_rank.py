@@ -87,7 +87,7 @@ class XgboostRank:
         splits = zip((train, validation), self._margins, strict=False)  # margins of validation only where it has rows
         self._margins = tuple(_predicted(booster, rows, like) for rows, like in splits)
 
-    def train_segment(self, *, rounds: int, seed: int, on_round: Callable[[int], None]) -> SegmentTrees:
+    def train_segment(self, *, rounds: int, seed: int, on_round: Callable[[int], bool]) -> SegmentTrees:
         """A fresh booster on the carried margins."""
         for matrix, margin in zip(self._matrices, self._margins, strict=True):
             matrix.set_base_margin(margin)
@@ -97,7 +97,8 @@ class XgboostRank:
         for number in range(rounds):
             self._update(booster, number)
             sums.append(self._validation_loss(booster))
-            on_round(number + 1)
+            if not on_round(number + 1):
+                break
         self._margins = tuple(booster.predict(matrix, output_margin=True) for matrix in self._matrices)
         document = bytes(booster.save_raw("ubj"))
         return SegmentTrees(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 
-from trainer.checkpoints.chain import Candidate, Epoch, candidates, epochs_in
 from trainer.contract import (
     ContractError,
     FailureReason,
@@ -15,6 +14,7 @@ from trainer.contract import (
     TrainingFailure,
     layout,
 )
+from trainer.contract.chain import Candidate, Epoch, candidates, epochs_in
 from trainer.contract.objects import sha256
 from trainer.logs import utc_now
 from trainer.storage import storage_errors

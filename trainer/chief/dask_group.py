@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import itertools
 import os
+import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,17 @@ from distributed import Client, Scheduler, Security
 from distributed.client import Future
 from distributed.scheduler import KilledWorker, NoValidWorkerError
 
-from trainer.chief.group import Command, GroupLostError, Member, Progress, Reply, ignore_progress
+from trainer.chief.group import (
+    Command,
+    GroupLostError,
+    Leaving,
+    Member,
+    Progress,
+    Reply,
+    ignore_progress,
+)
 from trainer.chief.settle import Pulse, settle
-from trainer.contract import FailureReason, TrainingFailure
+from trainer.contract import FailureReason, TrainingFailure, TrainingSpec
 from trainer.logs import EventLog, adopt_logger
 from trainer.worker import remote
 
@@ -69,7 +78,10 @@ class DaskGroup:
     host: str
     heartbeat_s: float
     log: EventLog
-    _mute: set[str] = field(default_factory=set)
+    engine: str = ""
+    _tell_leaving: Leaving | None = None
+    _mute: dict[str, float] = field(default_factory=dict)
+    _leaving: set[str] = field(default_factory=set)
     _addresses: dict[int, str] = field(default_factory=dict)
     _pulse: Pulse | None = None
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
@@ -89,14 +101,50 @@ class DaskGroup:
             if asyncio.get_running_loop().time() >= deadline:
                 raise _not_there(present, count, timeout_s)
             await asyncio.sleep(POLL_S)
-        self._addresses = dict(sorted(present.items()))
-        described = await self._control(remote.describe)
-        silent = [index for index, address in self._addresses.items() if address not in described]
+        members = await self.enlist(present)
+        silent = sorted(set(present) - {m.worker for m in members})
         if silent:
             message = f"workers {', '.join(map(str, silent))} registered and then did not answer"
             raise TrainingFailure(FailureReason.WORKERS_LOST, message)
+        return members
+
+    def tell_leaving(self, tell: Leaving) -> None:
+        """Tell of the notices that come over Dask's topic."""
+        self._tell_leaving = tell
+
+    def live(self) -> frozenset[int]:
+        """The workers that are registered, send heartbeats and were not told to stop."""
+        present = self._present()
+        staying = {i for i, a in present.items() if a not in self._leaving and not self._is_mute(a)}
+        return frozenset(staying - set(self._silent(present)))
+
+    def silent(self) -> frozenset[int]:
+        """The workers that are registered and send no heartbeats."""
+        present = self._present()
+        return frozenset(self._silent(present)) | {i for i, a in present.items() if self._is_mute(a)}
+
+    async def enlist(self, workers: Collection[int]) -> list[Member]:
+        """End what is left of earlier groups, and have what a rank imports ready."""
+        present = self._present()
+        self._addresses = {index: present[index] for index in sorted(workers) if index in present}
+        described = await self._control(remote.enlist, self.engine)
+        self._addresses = {index: address for index, address in self._addresses.items() if address in described}
         hosts = {index: described[address]["host"] for index, address in self._addresses.items()}
         return [Member(worker=index, host=host) for index, host in hosts.items()]
+
+    async def cut(self, segment: int) -> int | None:
+        """Hold all ranks, then name the furthest round."""
+        held = await self._control(remote.hold_rank, segment)
+        rounds = [held.get(address) for address in self._addresses.values()]
+        agreed = None if None in rounds else max(r for r in rounds if r is not None)
+        # Who is held waits: where not all are, nobody may be.
+        await self._control(remote.until_rank, segment, sys.maxsize if agreed is None else agreed)
+        return agreed
+
+    async def dismiss(self, workers: Collection[int]) -> None:
+        """Tell their nannies, which are waiting for it."""
+        leaving = [self._addresses[w] for w in workers if w in self._addresses]
+        await self._control(remote.end, os.EX_TEMPFAIL, nanny=True, addresses=leaving)
 
     async def call(self, command: Command, on_progress: Progress = ignore_progress) -> dict[int, Reply]:
         """Give ``command`` to the ranks as one pinned Dask task each."""
@@ -105,7 +153,7 @@ class DaskGroup:
             await self.dissolve()
             message = f"workers {', '.join(map(str, gone))} were gone before {command.name}"
             raise GroupLostError(FailureReason.WORKERS_LOST, message, gone)
-        self._pulse = pulse = Pulse(on_progress, self._silent)
+        self._pulse = pulse = Pulse(on_progress, lambda: self._silent(self._addresses))
         futures = {worker: self._submit(worker, command) for worker in command.arguments}
         tasks = {worker: asyncio.create_task(_reply(future)) for worker, future in futures.items()}
 
@@ -142,6 +190,16 @@ class DaskGroup:
         if self._pulse is not None:
             self._pulse(int(report["index"]), report)
 
+    def leaving(self, event: tuple[float, Mapping[str, Any]]) -> None:
+        """A worker's notice that it was told to stop, as Dask delivers it."""
+        _, notice = event
+        index = int(notice["index"])
+        address = self._present().get(index)
+        if address is not None and address not in self._leaving:
+            self._leaving.add(address)
+            if self._tell_leaving is not None:
+                self._tell_leaving(index, float(notice["within_s"]))
+
     def _present(self, count: int | None = None) -> dict[int, str]:
         names = {str(w.name): address for address, w in self.scheduler.workers.items()}
         indices = {int(name): address for name, address in names.items() if name.isdigit()}
@@ -162,7 +220,9 @@ class DaskGroup:
             retries=0,
         )
 
-    async def _control(self, function: Any, *arguments: Any, nanny: bool = False) -> dict[str, Any]:
+    async def _control(
+        self, function: Any, *arguments: Any, nanny: bool = False, addresses: Sequence[str] | None = None
+    ) -> dict[str, Any]:
         """Run ``function`` at each worker (or its nanny) outside the task queue; the answers of those that gave one."""
 
         async def ask(address: str) -> Any:
@@ -172,24 +232,29 @@ class DaskGroup:
                 raise answer
             return answer
 
-        # Who did not answer once is not waited for again.
-        live = [a for a in self._addresses.values() if a in self.scheduler.workers and a not in self._mute]
-        answers = await asyncio.gather(*(ask(a) for a in live), return_exceptions=True)
-        said = {a: answer for a, answer in zip(live, answers, strict=True) if not isinstance(answer, BaseException)}
-        self._mute |= set(live) - set(said)
+        asked = list(self._addresses.values()) if addresses is None else addresses
+        # Who did not answer is not waited for again until it is heard of.
+        asked = [a for a in asked if a in self.scheduler.workers and not self._is_mute(a)]
+        answers = await asyncio.gather(*(ask(a) for a in asked), return_exceptions=True)
+        said = {a: answer for a, answer in zip(asked, answers, strict=True) if not isinstance(answer, BaseException)}
+        self._mute |= dict.fromkeys(set(asked) - set(said), time.time())
         return said
 
-    def _silent(self) -> dict[int, float]:
+    def _is_mute(self, address: str) -> bool:
+        """Whether a worker did not answer, and has not been heard of since."""
+        worker = self.scheduler.workers.get(address)
+        return worker is not None and worker.last_seen <= self._mute.get(address, float("-inf"))
+
+    def _silent(self, addresses: Mapping[int, str]) -> dict[int, float]:
+        """How long the workers at ``addresses`` have not been heard of, where that is too long."""
         now = time.time()
-        seen = {
-            i: self.scheduler.workers[a].last_seen for i, a in self._addresses.items() if a in self.scheduler.workers
-        }
+        seen = {i: self.scheduler.workers[a].last_seen for i, a in addresses.items() if a in self.scheduler.workers}
         return {index: now - at for index, at in seen.items() if now - at > self.heartbeat_s}
 
 
 @contextlib.asynccontextmanager
 async def dask_group(
-    *, host: str, port: int, security: Security, heartbeat_s: float, scratch: Path, log: EventLog
+    *, spec: TrainingSpec, host: str, port: int, security: Security, scratch: Path, log: EventLog
 ) -> AsyncIterator[DaskGroup]:
     """A scheduler on ``host:port`` and a client of it in this process, closed at the end of the block.
 
@@ -197,6 +262,7 @@ async def dask_group(
         TrainingFailure: ``ConfigInvalid`` when the port cannot be had.
     """
     adopt_logger("distributed")
+    heartbeat_s = spec.limits.heartbeat_s
     with dask.config.set(dask_config(heartbeat_s, scratch)):
         scheduler = QuietScheduler(host=host, port=port, protocol="tls", security=security, dashboard=False)
         try:
@@ -207,8 +273,16 @@ async def dask_group(
         try:
             client = await Client(scheduler.address, security=security, asynchronous=True, set_as_default=False)
             try:
-                group = DaskGroup(scheduler=scheduler, client=client, host=host, heartbeat_s=heartbeat_s, log=log)
+                group = DaskGroup(
+                    scheduler=scheduler,
+                    client=client,
+                    host=host,
+                    heartbeat_s=heartbeat_s,
+                    log=log,
+                    engine=spec.engine.value,
+                )
                 client.subscribe_topic(remote.PROGRESS_TOPIC, group.progress)
+                client.subscribe_topic(remote.LEAVING_TOPIC, group.leaving)
                 yield group
             finally:
                 await _closed(client.close(), log)

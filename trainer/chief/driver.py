@@ -12,9 +12,10 @@ from trainer.boosters import engine_for
 from trainer.checkpoints import Checkpoints, Found
 from trainer.chief import formation, plan
 from trainer.chief.formation import Loaded
-from trainer.chief.group import Command, Group, GroupLostError, Member, Reply
+from trainer.chief.group import Command, Group, GroupLostError, Reply
 from trainer.chief.progress import Progress
 from trainer.chief.record import Record
+from trainer.chief.recovery import Recovery, Stopped
 from trainer.chief.states import TERMINAL, Event, State, after
 from trainer.contract import FailureReason, GroupChange, Manifest, TrainingFailure, TrainingSpec
 from trainer.logs import EventLog
@@ -25,11 +26,17 @@ TRAIN_S = 24 * 3600.0
 STALL_ROUNDS = 20
 #: How long a job that ends otherwise waits for a checkpoint that is being written.
 LAST_COMMIT_S = 15.0
+#: Of the time that is left after SIGTERM, a segment may take this share to end by itself; the rest is for its commit.
+SHARE_TO_THE_BOUNDARY = 0.6
 
 
 @dataclass(kw_only=True)
 class Driver:
-    """Drives one job. ``run`` is called once; ``stop`` may be called at any time."""
+    """Drives one job. ``run`` is called once; ``stop`` may be called at any time.
+
+    A lost group's rounds since the last boundary are trained again by the next one; everything until then, committed
+    or on its way, stays in ``record`` and ``documents``.
+    """
 
     spec: TrainingSpec
     group: Group
@@ -41,16 +48,21 @@ class Driver:
     state: State = State.WAITING
     stopping: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
-    _members: list[Member] = field(default_factory=list)
     _loaded: Loaded | None = None
     _tracker: Any = None
     _importing: asyncio.Task[Any] | None = None
     _commit: asyncio.Task[None] | None = None
+    _cutting: asyncio.Task[None] | None = None
+    _cut_for: str = ""
     _failure: TrainingFailure | None = None
 
     def __post_init__(self) -> None:
         self.record = Record.start(self.spec, self.epoch, self.found)
         self.progress = Progress(spec=self.spec, log=self.log, clock=self.clock)
+        self.recovery = Recovery(
+            spec=self.spec, group=self.group, log=self.log, stopping=lambda: self.stopping, clock=self.clock
+        )
+        self.group.tell_leaving(self._worker_leaves)
         self.committed: Manifest | None = self.found.manifest
         # The model's rounds so far, one document a segment; the chief appends to it what rank 0 hands over.
         self.documents: list[bytes] = list(self.found.documents)
@@ -66,6 +78,8 @@ class Driver:
             State.LOADING: self._load,
             State.FORMING: self._form,
             State.TRAINING: self._train_segment,
+            State.REGROUPING: self.recovery.regroup,
+            State.PAUSED: self.recovery.pause,
             State.FINISHING: self._finish,
         }
         try:
@@ -73,15 +87,20 @@ class Driver:
                 self.state = after(self.state, await self._step(steps[self.state]))
         finally:
             await self._release()
-        if self._failure is not None:
-            raise self._failure
+        failure = self._failure or self.recovery.failure
+        if failure is not None:
+            raise TrainingFailure(failure.reason, self._with_progress(str(failure)))
         if self.committed is None:  # pragma: no cover - FINISHING commits
             raise TrainingFailure(FailureReason.BUG, "the job finished without a checkpoint")
         return self.committed
 
-    def stop(self) -> None:
-        """Stop at the next boundary, once what was trained until then is committed."""
+    def stop(self, within_s: float) -> bool:
+        """Stop with a checkpoint of what is trained by then. Whether that can be done within ``within_s`` seconds.
+
+        A segment that ends soon is finished, any other one is cut short at the next round.
+        """
         self.stopping = True
+        return self.state is State.FINISHING or self._end_segment_within(within_s, "the chief was told to stop")
 
     @property
     def segment_left_s(self) -> float:
@@ -93,16 +112,14 @@ class Driver:
         try:
             # What only remains to be written is written.
             if self.stopping and self.state is not State.FINISHING:
-                raise _Stopped
+                raise Stopped
             return await step()
         except GroupLostError as e:
+            self._cut_for = ""
+            return self.recovery.lost(e, self.record.round)
+        except Stopped:
             await self._settle_commit()
-            self._failure = TrainingFailure(e.reason, self._with_progress(str(e)))
-            self.log.error("lost", str(e), workers=list(e.lost), reason=e.reason.value, round=self.record.round)
-            return Event.LOST
-        except _Stopped:
-            await self._settle_commit()
-            self._failure = TrainingFailure(FailureReason.PREEMPTED, self._with_progress("the chief was told to stop"))
+            self._failure = TrainingFailure(FailureReason.PREEMPTED, "the chief was told to stop")
             return Event.STOPPED
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + self.clock() - began
@@ -112,11 +129,11 @@ class Driver:
         self.log.info("waiting", f"waiting for {count} workers", workers=0, of=count)
         # Importing the library takes a second; it is needed at the first boundary, and now there is time.
         self._importing = asyncio.create_task(asyncio.to_thread(engine_for, self.spec.engine))
-        self._members = await self.group.gather(count, timeout_s)
+        self.recovery.members = await self.group.gather(count, timeout_s)
         return Event.COMPLETE
 
     async def _load(self) -> Event:
-        self._loaded = await formation.load(self.spec, self.group, self._members)
+        self._loaded = await formation.load(self.spec, self.group, self.recovery.members)
         if self.record.base_score is None:
             self.record.base_score = plan.base_score(self.spec.objective, self._loaded.target_sums)
         return Event.LOADED
@@ -125,24 +142,43 @@ class Driver:
         loaded = self._formed_from()
         if self._importing is not None:
             await self._importing
+        self._close_tracker()
         self._tracker = await formation.connect(self.spec, self.group, loaded)
         await formation.build(self.group, loaded, self.record.pinned_base_score)
         if self.record.round:
             model = await asyncio.to_thread(engine_for(self.spec.engine).assemble, self.documents)
             await formation.restore(self.group, loaded, self.record.round, model)
-        change = self.record.enter(loaded.group(self.spec.train_split), self.found.passed_over)
+        change = self._enter(loaded)
+        self.progress.formed()
         ranks = [{"rank": m.rank, "worker": m.worker_index, "rows": m.rows} for m in self.record.group]
-        self.log.info("group", f"{len(ranks)} ranks are ready at round {self.record.round}", ranks=ranks)
+        at = self.record.round
+        self.log.info(
+            "group", f"{len(ranks)} ranks are ready at round {at}", ranks=ranks, round=at, change=change.value
+        )
         if change is GroupChange.RESUMED:
             fields = {"round": self.record.round, "epoch": self.epoch, "passed_over": list(self.found.passed_over)}
             self.log.info("resumed", f"resumed at round {self.record.round}, epoch {self.epoch}", **fields)
         return Event.FORMED
 
+    def _enter(self, loaded: Loaded) -> GroupChange:
+        """Write into the lineage who trains from here on, and why."""
+        group, before = loaded.group(self.spec.train_split), self.record.group
+        loss, self.recovery.loss = self.recovery.loss, None
+        if loss is None:
+            passed_over = self.found.passed_over
+            detail = f"passed over: {'; '.join(passed_over)}" if passed_over else ""
+            change = GroupChange.RESUMED if self.record.round else GroupChange.STARTED
+        else:
+            grown = len(group) > len(before) and not loss.lost
+            change, detail = (GroupChange.REJOINED if grown else GroupChange.REGROUPED), loss.detail
+        self.record.enter(group, change, detail)
+        return change
+
     async def _train_segment(self) -> Event:
         loaded, record = self._formed_from(), self.record
         cells = self.spec.snapshot.total(self.spec.train_split) * len(self.spec.features)
         left = self.spec.rounds - record.round
-        rounds = plan.segment_rounds(self.spec.checkpoint, left, self.progress.round_s, cells)
+        rounds = plan.segment_rounds(self.spec.checkpoint, left, self.progress.round_s, cells, self.recovery.losses)
         seed = plan.segment_seed(self.spec.seed, record.segment)
         self.progress.begin(record.round, rounds)
         arguments = {"segment": record.segment, "first_round": record.round, "rounds": rounds, "seed": seed}
@@ -151,17 +187,24 @@ class Driver:
             name="train", arguments=dict.fromkeys(loaded.workers, arguments), timeout_s=TRAIN_S, stall_s=stall_s
         )
         replies = await self._call_while_committing(command)
-        self.progress.end()
+        began = self.clock()
         ranks = [replies[worker] for worker in loaded.workers]
         plan.require_agreement([r.fields["digest"] for r in ranks])
-        record.add_segment([r.fields for r in ranks], ranks[0].payload, rounds=rounds, seed=seed)
+        trained = int(ranks[0].fields["rounds"])
+        self.progress.end(trained)
+        record.add_segment([r.fields for r in ranks], ranks[0].payload, rounds=trained, seed=seed)
+        if trained < rounds:
+            self.log.warning("cut-short", f"round {record.round}: cut short, {self._cut_for}", round=record.round)
+            record.enter(record.group, GroupChange.CUT_SHORT, self._cut_for)
         self.documents.append(ranks[0].payload)
-        self.progress.boundary(record)
         manifest = record.manifest(finished=plan.is_finished(self.spec, record.round, record.early_stopping))
+        self.progress.boundary(record, self.clock() - began)
         # One commit at a time, in order: a manifest names the segments of all before it.
         await self._settle_commit()
         self._commit = asyncio.create_task(self._upload(manifest, ranks[0].payload))
-        return Event.TRAINED if manifest.finished else Event.BOUNDARY
+        if manifest.finished:
+            return Event.TRAINED
+        return self.recovery.at_boundary(record.round)
 
     async def _call_while_committing(self, command: Command) -> dict[int, Reply]:
         """The ranks' replies; a commit that fails in the meantime ends the command, instead of a segment later."""
@@ -196,16 +239,45 @@ class Driver:
         if commit is not None:
             await commit
 
+    def _worker_leaves(self, worker: int, within_s: float) -> None:
+        """A worker was told to stop, and can stay for ``within_s`` seconds."""
+        self.log.warning("leaving", f"worker {worker} was told to stop within {within_s:.0f} s", worker=worker)
+        serves = worker in {m.worker for m in self.recovery.members}
+        if not serves or not self._end_segment_within(within_s, f"worker {worker} was told to stop"):
+            self.recovery.dismiss([worker])
+
+    def _end_segment_within(self, within_s: float, why: str) -> bool:
+        """See to it that the running segment ends in time; False when that cannot be done."""
+        if self.state is not State.TRAINING:
+            return False
+        allowed_s = within_s * SHARE_TO_THE_BOUNDARY
+        if self.segment_left_s <= allowed_s:
+            return True
+        # The round that is being trained, and perhaps one more.
+        if 2 * (self.progress.measured_round_s() or 0.0) > allowed_s:
+            return False
+        if self._cutting is None or self._cutting.done():
+            self._cutting = asyncio.create_task(self._cut(why))
+        return True
+
+    async def _cut(self, why: str) -> None:
+        self._cut_for = why
+        if await self.group.cut(self.record.segment) is None:
+            self.log.warning("cut-short", f"the segment could not be cut short: {why}")
+
     async def _release(self) -> None:
         """Leave nothing running: no rank process unless the job is done, no tracker, no upload that nobody awaits."""
         if self.state is not State.DONE:
             await self.group.dissolve()
-        if self._tracker is not None:
-            self._tracker.close()
-            self._tracker = None
+        self._close_tracker()
         commit, self._commit = self._commit, None
         if commit is not None:
             await asyncio.wait([commit], timeout=LAST_COMMIT_S)
+
+    def _close_tracker(self) -> None:
+        if self._tracker is not None:
+            self._tracker.close()
+            self._tracker = None
 
     def _formed_from(self) -> Loaded:
         if self._loaded is None:  # pragma: no cover - the table of states does not allow it
@@ -214,7 +286,3 @@ class Driver:
 
     def _with_progress(self, message: str) -> str:
         return f"{message}; the last committed round is {self.committed.round if self.committed else 0}"
-
-
-class _Stopped(Exception):
-    """The chief was told to stop."""

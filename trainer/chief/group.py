@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,6 +10,8 @@ from trainer.contract import FailureReason, TrainingFailure
 
 #: Called with a worker's index and what its rank reports while a command runs.
 Progress = Callable[[int, Mapping[str, Any]], None]
+#: Called with the index of a worker that was told to stop, and the seconds that it can still give.
+Leaving = Callable[[int, float], None]
 
 
 def ignore_progress(_worker: int, _report: Mapping[str, Any]) -> None:
@@ -78,6 +80,33 @@ class Group(Protocol):
         Raises:
             TrainingFailure: they are not all there in time; the message names the missing ones.
         """
+        ...
+
+    def tell_leaving(self, tell: Leaving) -> None:
+        """Let ``tell`` know of each worker that was told to stop."""
+        ...
+
+    def live(self) -> frozenset[int]:
+        """The workers that are there now, are heard of and will stay."""
+        ...
+
+    def silent(self) -> frozenset[int]:
+        """The workers whose connection stands but which are not heard of."""
+        ...
+
+    async def enlist(self, workers: Collection[int]) -> list[Member]:
+        """End what is left of earlier groups at ``workers``; returns those that answer, ordered by index."""
+        ...
+
+    async def cut(self, segment: int) -> int | None:
+        """End the running ``segment`` after as few rounds as all ranks can agree on; how many that makes.
+
+        None when it cannot be cut; then it goes on.
+        """
+        ...
+
+    async def dismiss(self, workers: Collection[int]) -> None:
+        """Let ``workers``, which were told to stop, go before their time is up."""
         ...
 
     async def call(self, command: Command, on_progress: Progress = ignore_progress) -> dict[int, Reply]:

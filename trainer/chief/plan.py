@@ -29,7 +29,9 @@ def segment_seed(base: int, segment: int) -> int:
     return int.from_bytes(digest[:4], "big") & 0x7FFFFFFF
 
 
-def segment_rounds(policy: CheckpointPolicy, rounds_left: int, round_s: float | None, cells: int = 0) -> int:
+def segment_rounds(
+    policy: CheckpointPolicy, rounds_left: int, round_s: float | None, cells: int = 0, losses: int = 0
+) -> int:
     """How many rounds the next segment trains.
 
     Args:
@@ -37,8 +39,10 @@ def segment_rounds(policy: CheckpointPolicy, rounds_left: int, round_s: float | 
         rounds_left: rounds that are still to be trained, 1 or more.
         round_s: seconds a round took in the segment before; None for the first one.
         cells: rows times features, which shorten a first segment when there are very many.
+        losses: how often in a row this very segment was lost. Where workers are lost more often than a segment is long,
+            it is halved from the second time on, so that the job gets on; the first time it is repeated as it was.
     """
-    rounds = min(policy.segment_rounds, rounds_left)
+    rounds = min(max(1, policy.segment_rounds >> max(0, losses - 1)), rounds_left)
     if round_s is None:
         return min(rounds, FIRST_ROUNDS_OF_LARGE) if cells >= LARGE_CELLS else rounds
     fitting = math.floor(policy.max_segment_s / round_s) if round_s > 0 else rounds

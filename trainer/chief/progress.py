@@ -24,6 +24,11 @@ class Progress:
     _rounds: int = 0
     _began: float = 0.0
     _took_s: float = 0.0
+    _new_group: bool = False
+
+    def formed(self) -> None:
+        """A group was formed: its first round is told, whenever that is."""
+        self._new_group = True
 
     def begin(self, first_round: int, rounds: int) -> None:
         """A segment of ``rounds`` rounds after ``first_round`` begins."""
@@ -33,16 +38,26 @@ class Progress:
     def report(self, _worker: int, report: Mapping[str, Any]) -> None:
         """A rank is at a round; the furthest one is shown."""
         self.round = max(self.round, int(report.get("round", 0)))
+        if self._new_group:
+            self._new_group = False
+            seconds = round(self.clock() - self._began, 3)
+            self.log.info("training", f"round {self.round} is trained", round=self.round, seconds=seconds)
         self.log.progress(self.round, self.spec.rounds)
 
-    def end(self) -> None:
-        """All ranks have trained the segment: measure it."""
+    def end(self, rounds: int) -> None:
+        """All ranks have trained the segment, which has ``rounds`` rounds: measure it."""
         self._took_s = max(self.clock() - self._began, 1e-9)
-        self.round_s = self._took_s / self._rounds
-        self.round = self._first + self._rounds
+        self._rounds = rounds
+        self.round_s = self._took_s / rounds
+        self.round = self._first + rounds
 
-    def boundary(self, record: Record) -> None:
-        """Say where the job is after the segment that was measured."""
+    def measured_round_s(self) -> float | None:
+        """Seconds a round takes: in the running segment where one was reported, else in the one before."""
+        done = self.round - self._first
+        return (self.clock() - self._began) / done if done > 0 else self.round_s
+
+    def boundary(self, record: Record, work_s: float) -> None:
+        """Say where the job is after the segment that was measured, and what the chief itself did for it."""
         seconds = self._took_s
         value = record.history[-1] if record.history else record.train_history[-1]
         best = record.early_stopping.best_value if record.history else min(record.train_history)
@@ -63,6 +78,7 @@ class Progress:
             rows_per_s=round(rows_per_s),
             seconds=round(seconds, 3),
             eta_s=round(eta_s, 1),
+            work_s=round(work_s, 6),
         )
 
     def segment_left_s(self) -> float:

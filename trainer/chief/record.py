@@ -96,15 +96,12 @@ class Record:
             raise TrainingFailure(FailureReason.BUG, "the base score is not pinned yet")
         return self.base_score
 
-    def enter(self, group: tuple[GroupMember, ...], passed_over: Sequence[str]) -> GroupChange:
-        """A group is formed and goes on from here; lineage says which and why."""
-        change = GroupChange.RESUMED if self.round else GroupChange.STARTED
-        detail = f"passed over: {'; '.join(passed_over)}" if passed_over else ""
+    def enter(self, group: tuple[GroupMember, ...], change: GroupChange, detail: str) -> None:
+        """``group`` goes on from here; lineage says why."""
         self.group = group
         self.lineage += (
             LineageEvent(change=change, round=self.round, epoch=self.epoch, at=utc_now(), group=group, detail=detail),
         )
-        return change
 
     def add_segment(self, ranks: Sequence[Mapping[str, Any]], document: bytes, *, rounds: int, seed: int) -> None:
         """Add a trained segment from the replies of all ``ranks`` in rank order.

@@ -24,7 +24,7 @@ from trainer.logs import EventLog
 from trainer.storage import in_thread, open_store
 from trainer.worker.holder import RankHolder
 
-#: After SIGTERM a segment that ends within this time is finished and committed; a pod has 30 s in all.
+#: After SIGTERM what is trained is committed within this time; a pod has 30 s in all.
 GRACE_S = 15.0
 #: Writing the outcome next to the checkpoints must not keep a failed job from ending.
 OUTCOME_S = 10.0
@@ -68,17 +68,16 @@ class Chief:
         return {"state": state, "job_id": self.spec.job_id, "round": boosting_round, "of": self.spec.rounds}
 
     def stop(self) -> None:
-        """SIGTERM or Ctrl-C: end at the boundary if that is near, otherwise now. A second signal ends it now."""
+        """SIGTERM or Ctrl-C: end with a checkpoint if there is time for one, else now. A second signal ends it now."""
         job = self._job
         if job is None or job.done():
             return
         driver, again = self.driver, self.stop_asked
         self.stop_asked = True
-        if again or driver is None or driver.segment_left_s > GRACE_S:
+        if again or driver is None or not driver.stop(GRACE_S):
             job.cancel()
             return
-        self.log.warning("stopping", f"told to stop: the segment ends in {driver.segment_left_s:.0f} s")
-        driver.stop()
+        self.log.warning("stopping", f"told to stop: what is trained is committed, within {GRACE_S:.0f} s")
         asyncio.get_running_loop().call_later(GRACE_S, job.cancel)
 
     async def _guarded(self) -> Outcome:
@@ -131,19 +130,20 @@ class Chief:
     async def _group(self) -> AsyncIterator[Group]:
         if self.spec.num_workers == 1:
             cache_dir = self.pod.cache_dir / "worker-00"
-            yield SoloGroup(RankHolder(cache_dir=cache_dir, memory_limit_bytes=self.pod.memory_limit_bytes))
+            holder = RankHolder(cache_dir=cache_dir, memory_limit_bytes=self.pod.memory_limit_bytes)
+            holder.prepare(self.spec.engine.value)
+            yield SoloGroup(holder)
             return
         # Imported here: a job of one worker pays nothing for distribution, not even the import.
         from trainer.chief.dask_group import dask_group
         from trainer.tls import security
 
-        heartbeat_s = self.spec.limits.heartbeat_s
         certificates = security(self.pod.tls_dir)
         async with dask_group(
+            spec=self.spec,
             host=self.pod.pod_ip,
             port=self.pod.chief_port,
             security=certificates,
-            heartbeat_s=heartbeat_s,
             scratch=self.pod.cache_dir / "dask",
             log=self.log,
         ) as group:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.chief.group import Command, Member, Progress, Reply, ignore_progress
+from trainer.chief.group import Command, Leaving, Member, Progress, Reply, ignore_progress
 from trainer.chief.settle import Pulse, settle
 from trainer.worker.holder import RankHolder
 
@@ -26,6 +26,32 @@ class SoloGroup:
     async def gather(self, count: int, timeout_s: float) -> list[Member]:  # noqa: ARG002 - nobody to wait for
         """The chief itself is the worker."""
         return [Member(worker=WORKER, host=self.host)]
+
+    def tell_leaving(self, tell: Leaving) -> None:
+        """Nobody leaves but the chief itself."""
+
+    def live(self) -> frozenset[int]:
+        """A rank process that died can be started again at once."""
+        return frozenset({WORKER})
+
+    def silent(self) -> frozenset[int]:
+        """Nobody is far away."""
+        return frozenset()
+
+    async def enlist(self, workers: Collection[int]) -> list[Member]:  # noqa: ARG002 - there is one
+        """End what is left of the rank process before."""
+        await asyncio.to_thread(self.holder.kill)
+        return [Member(worker=WORKER, host=self.host)]
+
+    async def cut(self, segment: int) -> int | None:
+        """End the segment with the round that is being trained."""
+        rounds = await asyncio.to_thread(self.holder.hold, segment)
+        if rounds is not None:
+            self.holder.until(segment, rounds)
+        return rounds
+
+    async def dismiss(self, workers: Collection[int]) -> None:
+        """Nobody leaves but the chief itself."""
 
     async def call(self, command: Command, on_progress: Progress = ignore_progress) -> dict[int, Reply]:
         """Give ``command`` to the rank process; it reads and writes in a thread, so that ``/health`` still answers."""
@@ -51,5 +77,5 @@ class SoloGroup:
 
     async def close(self, *, finished: bool) -> None:  # noqa: ARG002 - there is nobody to tell
         """End the rank process and its thread."""
-        self.holder.kill()
+        self.holder.close()
         self._thread.shutdown(wait=False, cancel_futures=True)

@@ -16,6 +16,8 @@ class State(enum.StrEnum):
     LOADING = "loading"
     FORMING = "forming the group"
     TRAINING = "training"
+    REGROUPING = "regrouping"
+    PAUSED = "paused: too few workers are left"
     FINISHING = "writing the result"
     DONE = "done"
     FAILED = "failed"
@@ -24,32 +26,40 @@ class State(enum.StrEnum):
 class Event(enum.StrEnum):
     """What happened."""
 
-    COMPLETE = "all workers are there"
+    COMPLETE = "all workers that are waited for are there"
     LOADED = "all shards are loaded"
     FORMED = "all ranks are ready to train"
     BOUNDARY = "a segment is trained, and rounds are left"
+    CHANGED = "a segment is trained, and a worker leaves or is back"
     TRAINED = "the last segment is trained"
     WRITTEN = "the result is written"
     LOST = "a worker was lost"
+    NO_QUORUM = "half of the workers or fewer are left"
+    QUORUM = "more than half of the workers are there again"
+    GIVEN_UP = "the workers did not come back in time"
+    BROKEN = "the group was lost for a reason that another group would meet too"
     STOPPED = "the chief was told to stop"
 
 
 TERMINAL = frozenset({State.DONE, State.FAILED})
+#: Where ranks run, so that a worker can be lost.
+WITH_RANKS = (State.LOADING, State.FORMING, State.TRAINING)
 
 TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.WAITING, Event.COMPLETE): State.LOADING,
     (State.LOADING, Event.LOADED): State.FORMING,
     (State.FORMING, Event.FORMED): State.TRAINING,
     (State.TRAINING, Event.BOUNDARY): State.TRAINING,
+    (State.TRAINING, Event.CHANGED): State.REGROUPING,
     (State.TRAINING, Event.TRAINED): State.FINISHING,
     (State.FINISHING, Event.WRITTEN): State.DONE,
-    (State.LOADING, Event.LOST): State.FAILED,
-    (State.FORMING, Event.LOST): State.FAILED,
-    (State.TRAINING, Event.LOST): State.FAILED,
-    (State.WAITING, Event.STOPPED): State.FAILED,
-    (State.LOADING, Event.STOPPED): State.FAILED,
-    (State.FORMING, Event.STOPPED): State.FAILED,
-    (State.TRAINING, Event.STOPPED): State.FAILED,
+    **{(state, Event.LOST): State.REGROUPING for state in WITH_RANKS},
+    **{(state, Event.BROKEN): State.FAILED for state in WITH_RANKS},
+    (State.REGROUPING, Event.COMPLETE): State.LOADING,
+    (State.REGROUPING, Event.NO_QUORUM): State.PAUSED,
+    (State.PAUSED, Event.QUORUM): State.REGROUPING,
+    (State.PAUSED, Event.GIVEN_UP): State.FAILED,
+    **{(state, Event.STOPPED): State.FAILED for state in (State.WAITING, State.REGROUPING, State.PAUSED, *WITH_RANKS)},
 }
 
 

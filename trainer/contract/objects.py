@@ -1,18 +1,24 @@
 """Objects in a bucket: whole or absent, created once, or replaced only by who read the newest version.
 
 The rules of an object store, kept on every file system that fsspec opens. Cloud Storage gives them by preconditions
-(``if_generation_match``); a plain file system by hard links and renames, which are atomic there. The file system is
-handed in, so that this module needs the standard library only.
+(``if_generation_match``); a plain file system by hard links and renames, which are atomic there, of files that have no
+name until they are whole: a process killed while it writes leaves nothing behind. The file system is handed in, so
+that this module needs the standard library only.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
 import posixpath
 import uuid
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
+
+#: What ``open`` answers where a file system has no unnamed files (``O_TMPFILE``): NFS, some FUSE, old kernels.
+NO_UNNAMED_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 
 
 class ObjectExistsError(Exception):
@@ -22,7 +28,9 @@ class ObjectExistsError(Exception):
 class FileSystem(Protocol):
     """The part of ``fsspec.AbstractFileSystem`` that is used."""
 
-    protocol: Any
+    @property
+    def protocol(self) -> Any:
+        """The schemes that it serves: one, or several."""
 
     def cat_file(self, path: str) -> bytes:
         """The whole file."""
@@ -36,8 +44,8 @@ class FileSystem(Protocol):
     def exists(self, path: str) -> bool:
         """Whether it is there."""
 
-    def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        """Make a folder."""
+    def rm_file(self, path: str) -> Any:
+        """Remove one file."""
 
     def invalidate_cache(self, path: str | None = None) -> None:
         """Forget listings."""
@@ -95,7 +103,7 @@ class ObjectStore:
         """
         try:
             if self._is_local:
-                self._link(name, data)
+                write_new(self._path(name), data)
             else:
                 self.filesystem.pipe_file(self._path(name), data, mode="create")
         except (FileExistsError, OSError) as e:
@@ -108,11 +116,27 @@ class ObjectStore:
 
     def put(self, name: str, data: bytes) -> None:
         """Write or replace ``name``, whole or not at all (last writer wins: use it only where one writer exists)."""
+        path = self._path(name)
         if not self._is_local:
-            self.filesystem.pipe_file(self._path(name), data)
+            self.filesystem.pipe_file(path, data)
             return
-        temporary = self._temporary(name, data)
-        os.replace(temporary, self._path(name))
+        # A file without a name cannot take the place of one, so for a moment it has a hidden name.
+        temporary = _hidden(path)
+        write_new(temporary, data)
+        try:
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+    def delete(self, name: str) -> None:
+        """Remove ``name``; nothing happens when it is not there.
+
+        For Airflow's account only: the accounts of chief and workers have no right to delete, so that nothing that
+        they are made to do can destroy a checkpoint. ``trainer`` never calls this.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            self.filesystem.rm_file(self._path(name))
 
     @property
     def _is_local(self) -> bool:
@@ -123,25 +147,47 @@ class ObjectStore:
     def _path(self, name: str) -> str:
         return posixpath.join(self.root, name) if name else self.root
 
-    def _link(self, name: str, data: bytes) -> None:
-        temporary = self._temporary(name, data)
-        try:
-            os.link(temporary, self._path(name))
-        finally:
+
+def write_new(path: str, data: bytes) -> None:
+    """Write a local file that is not there yet: whole or not at all, even if this process is killed meanwhile.
+
+    Raises:
+        FileExistsError: it is there.
+        OSError: the disk refused; nothing is left.
+    """
+    folder = posixpath.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    try:
+        descriptor = os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o666)
+    except OSError as e:
+        if e.errno not in NO_UNNAMED_FILES:
+            raise
+        _write_named(path, data)
+        return
+    with open(descriptor, "wb") as f:
+        _fill(f, data)
+        # A descriptor of a folder makes Python call linkat(): link() would link the symbolic link below /proc itself.
+        os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
+
+
+def _write_named(path: str, data: bytes) -> None:
+    # Killed in here, a process leaves a hidden file, which no listing shows.
+    temporary = _hidden(path)
+    try:
+        with open(temporary, "xb") as f:
+            _fill(f, data)
+        os.link(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
 
-    def _temporary(self, name: str, data: bytes) -> str:
-        path = self._path(name)
-        folder = posixpath.dirname(path)
-        os.makedirs(folder, exist_ok=True)
-        temporary = posixpath.join(folder, f".{posixpath.basename(path)}.{uuid.uuid4().hex}")
-        try:
-            with open(temporary, "xb") as f:
-                f.write(data)
-                f.flush()
-                os.fsync(f.fileno())
-        except BaseException:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
-            raise
-        return temporary
+
+def _fill(file: BinaryIO, data: bytes) -> None:
+    file.write(data)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _hidden(path: str) -> str:
+    folder, name = posixpath.split(path)
+    return posixpath.join(folder, f".{name}.{uuid.uuid4().hex}")

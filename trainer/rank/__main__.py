@@ -1,12 +1,13 @@
-"""``python -m trainer.rank DESCRIPTOR PARENT CACHE_DIR``: one rank, as :class:`RankProcess` starts it.
+"""``python -m trainer.rank DESCRIPTOR PARENT``: the fork server, and in its children the ranks.
 
-``DESCRIPTOR`` is an inherited socket, ``PARENT`` the process that it must not outlive. Two things see to that: the
-kernel's signal, and the socket's end, which a thread of its own waits for while commands run.
+``DESCRIPTOR`` is an inherited socket, ``PARENT`` the process that the server must not outlive. Two things see to a
+rank's end: the kernel's signal, and the end of its socket, which a thread of its own waits for while commands run.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import queue
 import signal
@@ -16,27 +17,39 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from trainer.rank.fork_server import serve
 from trainer.rank.frames import EndOfFrames, Frames
+from trainer.rank.gate import Gate
 
 PR_SET_PDEATHSIG = 1
 Frame = tuple[dict[str, Any], bytes]
 
 
-def main(descriptor: int, parent: int, cache_dir: Path) -> None:
-    """Serve commands until the connection ends or ``stop`` comes."""
+def main(descriptor: int, parent: int) -> None:
+    """Fork ranks until the connection ends."""
     _die_with(parent)
-    os.dup2(2, 1)  # what libraries print belongs in the log
     # The pod's end is its main process's decision, which first finishes what can be kept.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    connection = socket.socket(fileno=descriptor)
-    commands: queue.Queue[Frame] = queue.Queue()
-    threading.Thread(target=_receive, args=(Frames(connection), commands), daemon=True).start()
+    gc.disable()  # what is not moved about stays shared with the ranks
+    server = os.getpid()
 
+    def rank(connection: int, cache_dir: Path) -> None:
+        _die_with(server)
+        gc.enable()
+        run_rank(socket.socket(fileno=connection), cache_dir)
+
+    serve(socket.socket(fileno=descriptor), rank)
+
+
+def run_rank(connection: socket.socket, cache_dir: Path) -> None:
+    """One rank: serve commands until the connection ends or ``stop`` comes."""
     from trainer.rank.commands import Rank
 
-    frames = Frames(connection)
-    rank = Rank(cache_dir, lambda report: frames.send({"kind": "progress", "report": report}))
+    frames, gate = Frames(connection), Gate()
+    commands: queue.Queue[Frame] = queue.Queue()
+    threading.Thread(target=_receive, args=(frames, gate, commands), daemon=True).start()
+    rank = Rank(cache_dir, lambda report: frames.send({"kind": "progress", "report": report}), gate)
     while True:
         header, payload = commands.get()
         try:
@@ -47,10 +60,17 @@ def main(descriptor: int, parent: int, cache_dir: Path) -> None:
             _exit()
 
 
-def _receive(frames: Frames, commands: queue.Queue[Frame]) -> None:
+def _receive(frames: Frames, gate: Gate, commands: queue.Queue[Frame]) -> None:
     while True:
         try:
-            commands.put(frames.receive())
+            header, payload = frames.receive()
+            # These two come while a segment trains, and are for the thread that trains it.
+            if header["command"] == "hold":
+                frames.send({"kind": "held", "rounds": gate.hold(header["arguments"]["segment"])})
+            elif header["command"] == "until":
+                gate.until(header["arguments"]["segment"], header["arguments"]["rounds"])
+            else:
+                commands.put((header, payload))
         except EndOfFrames:
             _exit()
 
@@ -69,4 +89,4 @@ def _die_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    main(int(sys.argv[1]), int(sys.argv[2]))

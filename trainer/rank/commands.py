@@ -7,8 +7,11 @@
 | ``join`` | ``rank``, ``world``, ``tracker``, ``machines``, ``timeout_s`` | ``rank`` |
 | ``build`` | ``base_score`` | ``seconds`` |
 | ``restore`` | ``round``; payload: the assembled model | ``seconds`` |
-| ``train`` | ``segment``, ``first_round``, ``rounds``, ``seed`` | ``digest``, ``seconds``, ``validation``, ``train``; payload of rank 0: the document |
+| ``train`` | ``segment``, ``first_round``, ``rounds``, ``seed`` | ``rounds`` that were trained, ``digest``, ``seconds``, ``validation``, ``train``; payload of rank 0: the document |
 | ``leave``, ``stop`` | | |
+
+``hold`` and ``until`` come while ``train`` runs, and end it early at the same round on all ranks: see
+:mod:`trainer.rank.gate`.
 """  # noqa: E501 - a table
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.contract import ContractError, FailureReason, TrainingFailure, TrainingSpec
+from trainer.rank.gate import Gate
 
 if TYPE_CHECKING:
     from trainer.boosters import RankBooster
@@ -43,6 +47,7 @@ class Rank:
 
     cache_dir: Path
     report: Callable[[dict[str, Any]], None]
+    gate: Gate = field(default_factory=Gate)
     _loaded: _Loaded | None = None
     _port: socket.socket | None = None
     _rank: int = 0
@@ -134,17 +139,20 @@ class Rank:
 
     def do_train(self, arguments: Arguments, _payload: bytes) -> Frame:
         """Train one segment."""
-        first = int(arguments["first_round"])
+        first, rounds = int(arguments["first_round"]), int(arguments["rounds"])
+        self.gate.begin(int(arguments["segment"]), rounds)
 
-        def on_round(done: int) -> None:
+        def on_round(done: int) -> bool:
             now = time.monotonic()
             if now - self._reported_at >= PROGRESS_EVERY_S:
                 self._reported_at = now
                 self.report({"round": first + done})
+            return self.gate.passed(done)
 
         booster = self._ready().booster
-        trees = booster.train_segment(rounds=int(arguments["rounds"]), seed=int(arguments["seed"]), on_round=on_round)
-        reply = {"digest": trees.digest, "validation": trees.validation, "train": trees.train}
+        trees = booster.train_segment(rounds=rounds, seed=int(arguments["seed"]), on_round=on_round)
+        trained = len(trees.validation)
+        reply = {"rounds": trained, "digest": trees.digest, "validation": trees.validation, "train": trees.train}
         return reply, trees.document if self._rank == 0 else b""
 
     def do_leave(self, _arguments: Arguments, _payload: bytes) -> Frame:

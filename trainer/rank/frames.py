@@ -3,6 +3,7 @@
 | From the driver | ``{"command": name, "arguments": {...}}`` and the command's payload |
 |---|---|
 | From the rank, any number | ``{"kind": "progress", "report": {...}}`` |
+| From the rank, once a ``hold`` | ``{"kind": "held", "rounds": number}`` |
 | From the rank, once a command | ``{"kind": "reply", "reply": {...}}`` and a payload |
 | or | ``{"kind": "failure", "reason": FailureReason, "message": text}`` |
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,10 +30,11 @@ class EndOfFrames(Exception):
 
 @dataclass(slots=True)
 class Frames:
-    """Sends and receives frames over ``connection``. One thread sends, one receives."""
+    """Sends and receives frames over ``connection``. Any thread may send, one receives."""
 
     connection: socket.socket
     _buffer: bytearray = field(default_factory=bytearray)
+    _sending: threading.Lock = field(default_factory=threading.Lock)
 
     def send(self, header: Mapping[str, Any], payload: bytes = b"", deadline: float | None = None) -> None:
         """Send one frame; ``deadline`` is a time of the monotonic clock.
@@ -41,16 +44,17 @@ class Frames:
             TimeoutError: the deadline passed.
         """
         text = json.dumps(header, separators=(",", ":")).encode()
-        for part in (SIZES.pack(len(text), len(payload)) + text, payload):
-            view = memoryview(part)
-            while view:
-                self._wait_until(deadline)
-                try:
-                    view = view[self.connection.send(view[:CHUNK]) :]
-                except TimeoutError:
-                    raise
-                except OSError as e:
-                    raise EndOfFrames(str(e)) from e
+        with self._sending:
+            for part in (SIZES.pack(len(text), len(payload)) + text, payload):
+                view = memoryview(part)
+                while view:
+                    self._wait_until(deadline)
+                    try:
+                        view = view[self.connection.send(view[:CHUNK]) :]
+                    except TimeoutError:
+                        raise
+                    except OSError as e:
+                        raise EndOfFrames(str(e)) from e
 
     def receive(self, deadline: float | None = None) -> tuple[dict[str, Any], bytes]:
         """The next frame.

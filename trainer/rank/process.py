@@ -5,35 +5,25 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
+import queue
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import trainer
 from trainer.contract import FailureReason, TrainingFailure
+from trainer.rank.fork_server import NO_VARIABLES, ForkServer
 from trainer.rank.frames import EndOfFrames, Frames
 
 STDERR_LINES = 20
 SHOWN_LINES = 3
 #: How long an orderly end may take, and what is left of a process that was killed.
 CLOSE_S = 5.0
-NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
-#: The Dask nanny sets these to 1. The spec's thread count is what holds, and each library is told it.
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-#: Threads that wait for each other sleep. Where something else runs on a core, spinning made training ten times slower.
-WAIT_POLICY = {"OMP_WAIT_POLICY": "PASSIVE"}
-
-# The kernel kills a rank when the *thread* that started it ends, and threads of pools come and go. So all ranks are
-# started by one thread, which ends with this process.
-_starter = ThreadPoolExecutor(1, thread_name_prefix="rank-starter")
 
 
 class RankDied(Exception):
@@ -49,23 +39,31 @@ class RankTimeout(Exception):
 
 
 class RankProcess:
-    """A running ``python -m trainer.rank``. One command at a time; ``kill`` may come from any thread.
+    """A running rank. One command at a time; ``kill`` and ``hold`` may come from any thread.
 
     Args:
         cache_dir: folder for shards, kept between processes.
-        environment: variables in addition to this process's own.
+        server: forks it; without one it gets a server of its own, with ``environment`` variables in addition to this
+            process's own.
     """
 
-    def __init__(self, *, cache_dir: Path, environment: Mapping[str, str] = NO_VARIABLES) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = _starter.submit(_start, theirs.fileno(), cache_dir, environment).result()
-        self.pid = self._process.pid
-        self._connection = ours
-        self._frames = Frames(ours)
+    def __init__(
+        self, *, cache_dir: Path, server: ForkServer | None = None, environment: Mapping[str, str] = NO_VARIABLES
+    ) -> None:
+        self._own_server = None if server else ForkServer(environment)
+        self._server = server or self._own_server
+        assert self._server is not None
+        forked = self._server.fork(cache_dir)
+        self.pid = forked.pid
+        self._code: int | None = None
+        self._connection = forked.connection
+        self._frames = Frames(forked.connection)
         self._busy = threading.RLock()
+        self._held: queue.Queue[int] = queue.Queue()
         self._said: collections.deque[str] = collections.deque(maxlen=STDERR_LINES)
-        self._listener = threading.Thread(target=self._listen, name=f"rank-{self.pid}-stderr", daemon=True)
+        self._listener = threading.Thread(
+            target=self._listen, args=(forked.output,), name=f"rank-{self.pid}-stderr", daemon=True
+        )
         self._listener.start()
 
     def call(
@@ -90,9 +88,11 @@ class RankProcess:
                 self._frames.send({"command": command, "arguments": dict(arguments)}, payload, deadline)
                 while True:
                     header, body = self._frames.receive(deadline)
-                    if header["kind"] != "progress":
+                    if header["kind"] in ("reply", "failure"):
                         break
-                    if on_progress is not None:
+                    if header["kind"] == "held":
+                        self._held.put(header["rounds"])
+                    elif on_progress is not None:
                         on_progress(header["report"])
             except TimeoutError as e:
                 self.kill()
@@ -103,26 +103,51 @@ class RankProcess:
             raise TrainingFailure(FailureReason(header["reason"]), header["message"])
         return header["reply"], body
 
+    def hold(self, segment: int, within_s: float) -> int | None:
+        """Hold the running ``segment`` at the end of its round: see :class:`trainer.rank.gate.Gate`.
+
+        Returns how many rounds that makes, or None when no segment runs or the process does not answer in time.
+        """
+        try:
+            self._frames.send({"command": "hold", "arguments": {"segment": segment}}, deadline=None)
+            return self._held.get(timeout=within_s)
+        except (EndOfFrames, TimeoutError, queue.Empty):
+            return None
+
+    def until(self, segment: int, rounds: int) -> None:
+        """End the held ``segment`` after ``rounds`` rounds."""
+        with contextlib.suppress(EndOfFrames, TimeoutError):
+            self._frames.send({"command": "until", "arguments": {"segment": segment, "rounds": rounds}}, deadline=None)
+
     def kill(self) -> None:
         """SIGKILL, and reap. A ``call`` in another thread then raises :class:`RankDied`."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        self._signal()
         self._end()
 
     def close(self) -> None:
         """Let it end by itself, which it does when its socket closes; SIGKILL if it does not."""
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
-        try:
-            self._process.wait(CLOSE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
+        if self._reaped(CLOSE_S) is None:
+            self._signal()
         self._end()
+
+    def _signal(self) -> None:
+        # Until it is reaped, its number is nobody else's.
+        if self._code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    def _reaped(self, within_s: float) -> int | None:
+        """The exit code, asked for once; None while it runs, or when its server died and took it along."""
+        if self._code is None and self._server is not None:
+            with contextlib.suppress(OSError):
+                self._code = self._server.reap(self.pid, within_s)
+        return self._code
 
     def _end(self) -> None:
         # A process in the kernel's hands (a core dump, a dead disk) may take its time: it is not waited for for ever.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(CLOSE_S)
+        self._reaped(CLOSE_S)
         self._listener.join(CLOSE_S)
         # Wakes a call in another thread, which must be out of the socket before its number can be used again.
         with contextlib.suppress(OSError):
@@ -130,12 +155,12 @@ class RankProcess:
         if self._busy.acquire(timeout=CLOSE_S):
             self._connection.close()
             self._busy.release()
+        if self._own_server is not None:
+            self._own_server.close()
 
     def _died(self, command: str) -> RankDied:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(CLOSE_S)
+        code = self._reaped(CLOSE_S)
         self._listener.join(1.0)
-        code = self._process.returncode
         if code is None:
             how = "closed its connection"
         elif code < 0:
@@ -145,31 +170,10 @@ class RankProcess:
         said = "; ".join(list(self._said)[-SHOWN_LINES:])
         return RankDied(f"process {self.pid} {how} during {command!r}" + (f": {said}" if said else ""), code)
 
-    def _listen(self) -> None:
-        stream = self._process.stderr
-        if stream is None:  # pragma: no cover - it is a pipe
-            return
-        with stream:
+    def _listen(self, output: int) -> None:
+        with os.fdopen(output, "rb") as stream:
             for line in stream:
                 text = line.decode(errors="replace").rstrip()
                 self._said.append(text)
                 with contextlib.suppress(OSError, ValueError):  # our own may be closed
                     sys.stderr.write(f"{text}\n")
-
-
-def _start(descriptor: int, cache_dir: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    variables = {**WAIT_POLICY, **os.environ, **environment}
-    for name in THREAD_VARIABLES:
-        if name not in environment:
-            variables.pop(name, None)
-    root = str(Path(trainer.__file__).parents[1])
-    variables["PYTHONPATH"] = os.pathsep.join(p for p in (root, variables.get("PYTHONPATH", "")) if p)
-    command = [sys.executable, "-X", "faulthandler", "-m", "trainer.rank"]
-    return subprocess.Popen(
-        [*command, str(descriptor), str(os.getpid()), str(cache_dir)],
-        env=variables,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        pass_fds=[descriptor],
-    )

@@ -1,6 +1,6 @@
 """The functions that the chief runs at a worker through Dask, and the state they share within its two processes.
 
-``describe``, ``execute`` and ``kill_rank`` run in the Dask worker's process, ``end`` in its nanny's.
+``end`` runs in the nanny's process, all others in the Dask worker's.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from trainer.worker.holder import RankHolder
 REPORT_EVERY_S = 0.5
 #: Dask topic on which ranks report progress inside a segment.
 PROGRESS_TOPIC = "training-progress"
+#: Dask topic on which nannies say that their pod was told to stop.
+LEAVING_TOPIC = "training-leaving"
 
 
 @dataclass
@@ -51,14 +53,22 @@ class RankPlugin(WorkerPlugin):
         pod = read_environment()
         cache_dir = pod.cache_dir / f"worker-{worker.name}"
         _shared.holder = RankHolder(cache_dir=cache_dir, memory_limit_bytes=pod.memory_limit_bytes)
+        _shared.holder.prepare()
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002 - Dask's signature
         """Kill the rank process, so that a thread waiting for it ends and the worker can close."""
-        kill_rank()
+        if _shared.holder is not None:
+            _shared.holder.close()
 
 
-def describe() -> dict[str, Any]:
-    """The host that this worker's rank uses for its own connections, and the process's id."""
+async def enlist(engine: str) -> dict[str, Any]:
+    """End the rank process of an earlier group, and have what the next one imports ready.
+
+    Returns the host that this worker's rank uses for its own connections, and the process's id.
+    """
+    await kill_rank()
+    if _shared.holder is not None:
+        await asyncio.to_thread(_shared.holder.prepare, engine)
     return {"host": read_environment().collective_host, "pid": os.getpid()}
 
 
@@ -78,10 +88,21 @@ def execute(
     return {"fields": fields, "payload": reply}
 
 
-def kill_rank() -> None:
+async def kill_rank() -> None:
     """End this worker's rank process, if there is one."""
     if _shared.holder is not None:
-        _shared.holder.kill()
+        await asyncio.to_thread(_shared.holder.kill)
+
+
+async def hold_rank(segment: int) -> int | None:
+    """Hold the running ``segment``: see :class:`trainer.rank.gate.Gate`."""
+    return None if _shared.holder is None else await asyncio.to_thread(_shared.holder.hold, segment)
+
+
+async def until_rank(segment: int, rounds: int) -> None:
+    """End the held ``segment`` after ``rounds`` rounds."""
+    if _shared.holder is not None:
+        await asyncio.to_thread(_shared.holder.until, segment, rounds)
 
 
 def end(exit_code: int) -> None:
@@ -93,6 +114,12 @@ def end(exit_code: int) -> None:
 def noted_exit_code() -> int | None:
     """The exit code that the chief asked for; None when it has said nothing."""
     return _shared.exit_code
+
+
+def begin_again() -> None:
+    """Forget what an earlier chief said."""
+    _shared.exit_code = None
+    _shared.ending.clear()
 
 
 async def told_to_end() -> None:

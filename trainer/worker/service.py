@@ -33,6 +33,8 @@ START_S = 60.0
 CLOSE_S = 10.0
 #: A Dask worker that died is back within this time, or never.
 RESTART_S = 20.0
+#: After SIGTERM: of the 25 s that a Spot machine gives, a few remain to close.
+LEAVE_S = 18.0
 #: A chief that does not acknowledge for so long is gone: a machine may vanish without closing its connections.
 SILENCE_S = 30.0
 
@@ -67,25 +69,59 @@ class WorkerService:
         return {"state": self.state, "job_id": self.settings.pod.job_id, "worker": self.settings.index}
 
     async def _serve(self) -> None:
+        """Serve the chief, and the next one when it is lost: this pod has its shards already, another one has not."""
         certificates = security(self.settings.pod.tls_dir)
-        deadline = asyncio.get_running_loop().time() + self.settings.chief_wait_s
+        patience_s = self.settings.chief_wait_s
+        while True:
+            nanny = await self._connected(certificates, patience_s)
+            self.state = "serving"
+            chief = self.settings.chief_host
+            self.log.info("connected", f"worker {self.settings.name} serves the chief", chief=chief)
+            try:
+                await self._until_ended(nanny)
+            finally:
+                await _close(nanny)
+            code = remote.noted_exit_code()
+            if code == os.EX_OK:
+                return
+            if code is not None or not self.settings.reconnect_s:
+                raise TrainingFailure(FailureReason.CHIEF_LOST, "the connection to the chief ended before the job did")
+            self.state = "looking for the chief that was lost"
+            self.log.warning("disconnected", f"worker {self.settings.name} lost the chief", chief=chief)
+            patience_s = self.settings.reconnect_s
+
+    async def _connected(self, certificates: Security, within_s: float) -> Nanny:
+        deadline = asyncio.get_running_loop().time() + within_s
+        remote.begin_again()
         while True:
             await self._unless_stopped(self._chief_is_up(certificates, deadline))
             with dask.config.set({"distributed.comm.timeouts.tcp": f"{SILENCE_S}s"}):
                 try:
-                    nanny = await self._unless_stopped(self._started(certificates))
-                    break
+                    return await self._unless_stopped(self._started(certificates))
                 except OSError as e:  # the chief went between the check and the start, or the old name is still taken
                     self.log.warning("waiting", f"the chief did not take this worker yet: {e}")
                     await asyncio.sleep(CONNECT_EVERY_S)
-        self.state = "serving"
-        self.log.info("connected", f"worker {self.settings.name} serves the chief", chief=self.settings.chief_host)
+
+    async def _until_ended(self, nanny: Nanny) -> None:
+        """Serve until the chief ends the job or is gone.
+
+        Raises:
+            TrainingFailure: ``Preempted`` on SIGTERM. The chief is told, and has ``LEAVE_S`` to end the segment.
+        """
+        ended = asyncio.create_task(_ended(nanny))
+        stopped = asyncio.create_task(self._stopped.wait())
         try:
-            await self._unless_stopped(_ended(nanny))
+            await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                return ended.result()
+            self.state = "leaving"
+            self.log.warning("leaving", f"worker {self.settings.name} was told to stop")
+            nanny.log_event(remote.LEAVING_TOPIC, {"index": self.settings.index, "within_s": LEAVE_S})
+            await asyncio.wait({ended}, timeout=LEAVE_S)
+            raise TrainingFailure(FailureReason.PREEMPTED, f"worker {self.settings.name} was told to stop")
         finally:
-            await _close(nanny)
-        if remote.noted_exit_code() != os.EX_OK:
-            raise TrainingFailure(FailureReason.CHIEF_LOST, "the connection to the chief ended before the job was done")
+            stopped.cancel()
+            ended.cancel()
 
     async def _chief_is_up(self, certificates: Security, deadline: float) -> None:
         """Wait until the chief accepts this worker's certificate.
@@ -96,9 +132,12 @@ class WorkerService:
         host, port = self.settings.chief_host, self.settings.chief_port
         context = certificates.get_connection_args("worker")["ssl_context"]
         error: BaseException | None = None
+        waited_s = max(0.0, deadline - asyncio.get_running_loop().time())
         while asyncio.get_running_loop().time() < deadline:
             try:
-                _, writer = await asyncio.wait_for(asyncio.open_connection(host, port, ssl=context), SILENCE_S)
+                # Not wait_for(): on Python 3.11 it swallows a cancellation that comes with the refusal.
+                async with asyncio.timeout(SILENCE_S):
+                    _, writer = await asyncio.open_connection(host, port, ssl=context)
             except ssl.SSLError as e:
                 message = f"the chief at {host}:{port} is not one of this job: {e}; check TRAINING_TLS_DIR"
                 raise TrainingFailure(FailureReason.CONFIG_INVALID, message) from e
@@ -108,7 +147,7 @@ class WorkerService:
             else:
                 writer.close()
                 return
-        message = f"no chief at {host}:{port} within {self.settings.chief_wait_s} s ({error})"
+        message = f"no chief at {host}:{port} within {waited_s:.0f} s ({error})"
         raise TrainingFailure(FailureReason.CHIEF_LOST, message)
 
     async def _started(self, certificates: Security) -> Nanny:
@@ -145,8 +184,7 @@ class WorkerService:
             stopped.cancel()
             if not task.done():
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, Exception):
-                    await task
+                await asyncio.wait([task], timeout=CLOSE_S)
 
 
 async def _ended(nanny: Nanny) -> None:

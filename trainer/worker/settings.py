@@ -6,6 +6,7 @@
 | ``TOTAL_WORKERS`` | number of workers | required |
 | ``TRAINING_CHIEF_ADDRESS`` | ``host:port`` of the Dask scheduler | required |
 | ``TRAINING_CHIEF_WAIT_S`` | how long to wait for the chief to come up | 600 |
+| ``TRAINING_RECONNECT_S`` | how long to look for a chief that was lost | 900 |
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class WorkerSettings:
     chief_host: str
     chief_port: int
     chief_wait_s: int
+    reconnect_s: int
 
     @property
     def name(self) -> str:
@@ -60,4 +62,5 @@ def read_settings(environ: Mapping[str, str]) -> WorkerSettings:
         chief_host=host,
         chief_port=int(port),
         chief_wait_s=read_int(environ, "TRAINING_CHIEF_WAIT_S", 600, least=1),
+        reconnect_s=read_int(environ, "TRAINING_RECONNECT_S", 900, least=0),
     )

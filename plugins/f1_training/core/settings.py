@@ -60,7 +60,8 @@ class Settings:
     ``pod_environment`` is added to every pod; ``collective_host`` is the address that the ranks' own connections use,
     by default the pod's. ``threads`` is per worker; by default as many as its CPU request. ``machine_type_label`` is
     the node label that a model's machine type selects nodes by; empty where nodes have no such label.
-    ``queue`` is a Kueue LocalQueue. A job that is not over within ``defer_after_s`` is handed to the triggerer.
+    ``queue`` is a Kueue LocalQueue. A job that is not over within ``defer_after_s`` is handed to the triggerer. The
+    newest ``checkpoints_kept`` checkpoints of a run that succeeded stay.
     """
 
     project: str
@@ -87,6 +88,7 @@ class Settings:
     ttl_s: int = 86_400
     maximum_bytes_billed: int | None = None
     snapshot_days: int = 7
+    checkpoints_kept: int = 3
 
     def __post_init__(self) -> None:
         require(bool(PROJECT.fullmatch(self.project)), "project", f"is {self.project!r}; a Google Cloud project id")
@@ -100,6 +102,7 @@ class Settings:
         for name in ("poll_interval_s", "scale_up_grace_s", "deadline_s", "ttl_s", "snapshot_days"):
             require(getattr(self, name) > 0, name, f"is {getattr(self, name)}; more than 0")
         require(self.defer_after_s >= 0, "defer_after_s", f"is {self.defer_after_s}; 0 or more")
+        require(self.checkpoints_kept >= 1, "checkpoints_kept", f"is {self.checkpoints_kept}; 1 or more")
         require(self.threads is None or 1 <= self.threads <= 256, "threads", f"is {self.threads}; 1 to 256")
         limit = self.maximum_bytes_billed
         require(limit is None or limit >= 1, "maximum_bytes_billed", f"is {limit}; 1 or more")

@@ -113,6 +113,7 @@ def worker_job(spec: TrainingSpec, settings: JobSettings) -> Manifest:
             "TOTAL_WORKERS": str(count),
             "TRAINING_CHIEF_ADDRESS": f"{settings.names.service_host}:{CHIEF_PORT}",
             "TRAINING_CHIEF_WAIT_S": str(round(spec.limits.worker_start_s)),
+            "TRAINING_RECONNECT_S": str(round(spec.limits.partition_s)),
         },
         tls=True,
         probed=True,

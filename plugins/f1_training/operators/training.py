@@ -53,13 +53,14 @@ class DaskTrainingOperator(JobOperator):
             certificates = issue(settings.names.dns_names(), settings.deadline_s + plan.settings.scale_up_grace_s)
         return training_bundle(spec, settings, certificates)
 
-    def result(self, plan: RunPlan, outcome: Outcome, attempt: int) -> dict[str, Any]:  # noqa: ARG002 - the base's
+    def result(self, plan: RunPlan, outcome: Outcome, attempt: int) -> dict[str, Any]:
         """What the chief wrote."""
         from f1_training.core.storage import read_object
         from trainer.contract import TrainingResult
 
         made = TrainingResult.from_json(read_object(outcome.result_uri))
         self.log.info("%s: %s rounds, sha256 %s", made.model_uri, made.rounds, made.sha256)
+        self._prune(plan)
         return {
             "job_id": made.job_id,
             "result_uri": outcome.result_uri,
@@ -71,6 +72,14 @@ class DaskTrainingOperator(JobOperator):
             "attempt": attempt,
             "resumed": any(event.change is GroupChange.RESUMED for event in made.lineage),
         }
+
+    def _prune(self, plan: RunPlan) -> None:
+        from f1_training.core.storage import prune_checkpoints
+
+        try:
+            prune_checkpoints(plan.checkpoints_uri, plan.settings.checkpoints_kept)
+        except Exception as e:  # noqa: BLE001 - a model that is trained is not lost over what is only tidy
+            self.log.warning("%s: old checkpoints could not be removed: %s", plan.checkpoints_uri, e)
 
     def what_next(self, plan: RunPlan, outcome: Outcome) -> str:
         """Where the run goes on when it is started again."""

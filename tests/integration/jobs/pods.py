@@ -69,6 +69,7 @@ class Pod:
     def __init__(self, module: str, environment: dict[str, str], log: Path) -> None:
         self.log = log
         self.termination_log = log.with_suffix(".outcome")
+        self.environment = environment
         env = {**environment, **COMPILED, "TRAINING_TERMINATION_LOG": str(self.termination_log)}
         with log.with_suffix(".stderr").open("wb") as errors:
             self.process = subprocess.Popen(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.integration.jobs.pods import Launcher, free_port, make_certificates
-from trainer.contract import FailureReason, TrainingSpec
+from trainer.contract import FailureReason, Limits, TrainingSpec
 
 pytestmark = pytest.mark.timeout(400)
 Make = Callable[..., TrainingSpec]
@@ -22,11 +22,12 @@ def test_a_chief_that_never_comes_up_is_lost(launcher: Launcher, make_spec: Make
 
 
 def test_a_worker_that_is_told_to_stop_was_preempted(launcher: Launcher, make_spec: Make) -> None:
-    spec = make_spec("preempted", rounds=20_000)
+    limits = Limits(worker_start_s=40, heartbeat_s=10, regroup_grace_s=0)
+    spec = make_spec("preempted", rounds=100_000, limits=limits)
     port = free_port()
     chief = launcher.chief(spec, port)
     workers = [launcher.worker(spec, index, port) for index in range(2)]
-    chief.wait_for("group")
+    chief.wait_for("committed", round=20)
     workers[1].process.terminate()
     assert workers[1].wait() == os.EX_TEMPFAIL, workers[1].tail()
     assert workers[1].outcome().reason is FailureReason.PREEMPTED

@@ -16,6 +16,7 @@ import pytest
 from tests.fakes.snapshots import made_up_rows, spec_for
 from tests.integration.boosters.ranks import fill_cache
 from trainer.contract import Engine, FailureReason, TrainingFailure, TrainingSpec
+from trainer.rank.fork_server import ForkServer
 from trainer.rank.process import RankDied, RankProcess, RankTimeout
 
 pytestmark = pytest.mark.timeout(400)
@@ -50,13 +51,16 @@ def load(rank: RankProcess, spec: TrainingSpec) -> None:
 
 
 def gone(pid: int, within_s: float = 10) -> bool:
-    try:
-        psutil.Process(pid).wait(within_s)
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.TimeoutExpired:
-        return False
-    return True
+    """Whether it ends in time; that nobody has asked for its exit code yet does not count."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def test_it_starts_without_the_libraries(rank: RankProcess) -> None:
@@ -159,9 +163,61 @@ def test_signals_meant_for_the_pod_do_not_end_it(rank: RankProcess) -> None:
     rank.call("leave", timeout_s=5)
 
 
+def test_a_rank_is_forked_ready_and_quickly(tmp_path: Path, spec: TrainingSpec) -> None:
+    server = ForkServer()
+    try:
+        server.prepare("lightgbm")
+        for _ in range(2):
+            process = RankProcess(cache_dir=tmp_path, server=server)
+            mapped = {Path(m.path).name for m in psutil.Process(process.pid).memory_maps()}
+            assert {name for name in mapped if "lightgbm" in name}
+            load(process, spec)
+            process.kill()
+            assert not psutil.pid_exists(process.pid)
+        assert server.is_alive
+    finally:
+        server.close()
+    with pytest.raises(OSError, match=r".*"):
+        server.fork(tmp_path)
+
+
+def test_ranks_die_with_their_server(tmp_path: Path) -> None:
+    server = ForkServer()
+    process = RankProcess(cache_dir=tmp_path, server=server)
+    os.kill(server.pid, signal.SIGKILL)
+    with pytest.raises(RankDied):
+        process.call("train", LONG, timeout_s=20)
+    process.kill()
+    assert gone(process.pid)
+    server.close()
+
+
+def test_a_segment_is_cut_short_at_the_round_that_was_agreed_on(rank: RankProcess, spec: TrainingSpec) -> None:
+    load(rank, spec)
+    replies = []
+    training = threading.Event()
+
+    def train() -> None:
+        replies.append(rank.call("train", LONG, timeout_s=40, on_progress=lambda _: training.set()))
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    assert training.wait(20)
+    held = rank.hold(0, within_s=10)
+    assert held is not None
+    assert held < LONG["rounds"]
+    assert rank.hold(0, within_s=10) == held, "asked again, it says the same"
+    rank.until(0, held + 2)
+    thread.join(20)
+    reply, document = replies[0]
+    assert reply["rounds"] == len(reply["validation"]) == held + 2
+    assert document.count(b"Tree=") == held + 2
+
+
 PARENT = """
 import sys, threading, time
 from pathlib import Path
+from trainer.rank.fork_server import ForkServer
 from trainer.rank.process import RankProcess
 started = []
 thread = threading.Thread(target=lambda: started.append(RankProcess(cache_dir=Path(sys.argv[1]))))

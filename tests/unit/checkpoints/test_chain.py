@@ -1,7 +1,7 @@
 """Which checkpoint a chief resumes from."""
 
-from trainer.checkpoints.chain import Candidate, Epoch, candidates, epochs_in
 from trainer.contract import layout
+from trainer.contract.chain import Candidate, Epoch, candidates, epochs_in
 
 
 def marker(epoch: int, parent: str = "") -> Epoch:

@@ -3,14 +3,14 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from trainer.chief.group import Command, Member, Progress, Reply, ignore_progress
+from trainer.chief.group import Command, Leaving, Member, Progress, Reply, ignore_progress
 from trainer.contract import (
     CheckpointPolicy,
     Engine,
@@ -68,14 +68,42 @@ class FakeGroup:
     dissolved: int = 0
     closed: bool | None = None
     wrong_digest_of: int | None = None
+    gone: set[int] = field(default_factory=set)
+    quiet: set[int] = field(default_factory=set)
+    enlisted: list[list[int]] = field(default_factory=list)
+    dismissed: list[int] = field(default_factory=list)
+    leave: Leaving | None = None
+    can_cut: int | None = None
+    cut_at: int | None = None
 
     async def gather(self, count: int, timeout_s: float) -> list[Member]:
         # In no order: the driver must not depend on it.
         return [Member(worker=index, host=f"host{index}") for index in reversed(range(count))]
 
+    def tell_leaving(self, tell: Leaving) -> None:
+        self.leave = tell
+
+    def live(self) -> frozenset[int]:
+        return frozenset(range(self.workers)) - self.gone - self.quiet
+
+    def silent(self) -> frozenset[int]:
+        return frozenset(self.quiet)
+
+    async def enlist(self, workers: Collection[int]) -> list[Member]:
+        self.enlisted.append(sorted(workers))
+        return [Member(worker=index, host=f"host{index}") for index in workers]
+
+    async def cut(self, segment: int) -> int | None:
+        self.cut_at = self.can_cut
+        return self.can_cut
+
+    async def dismiss(self, workers: Collection[int]) -> None:
+        self.dismissed += sorted(workers)
+
     async def call(self, command: Command, on_progress: Progress = ignore_progress) -> dict[int, Reply]:
         before = sum(c.name == command.name for c in self.calls)
         self.calls.append(command)
+        self._ranks = list(command.arguments)
         await asyncio.sleep(0)
         if (command.name, before) in self.break_at:
             happens = self.break_at[command.name, before]()
@@ -109,7 +137,7 @@ class FakeGroup:
         return Reply(fields={})
 
     def _trained(self, worker: int, arguments: Mapping[str, Any], on_progress: Progress) -> Reply:
-        first, rounds = arguments["first_round"], arguments["rounds"]
+        first, rounds = arguments["first_round"], min(arguments["rounds"], self.cut_at or arguments["rounds"])
         numbers = range(first + 1, first + rounds + 1)
         document = json.dumps([[number, arguments["seed"]] for number in numbers]).encode()
         digest = hashlib.sha256(document).hexdigest() if worker != self.wrong_digest_of else "other"
@@ -117,5 +145,5 @@ class FakeGroup:
             on_progress(worker, {"round": number})
         # Squared error: sum over this worker's rows (one unit of weight each).
         validation = [[self.value_of(number) ** 2, 1.0] for number in numbers]
-        fields = {"digest": digest, "seconds": 0.1, "validation": validation, "train": [4.0, 1.0]}
-        return Reply(fields=fields, payload=document if worker == 0 else b"")
+        fields = {"rounds": rounds, "digest": digest, "seconds": 0.1, "validation": validation, "train": [4.0, 1.0]}
+        return Reply(fields=fields, payload=document if worker == min(self._ranks) else b"")

@@ -130,22 +130,19 @@ async def test_a_job_without_validation_rows_reports_the_training_metric(tmp_pat
     assert write(wanted, driver, manifest)[1].metrics == {"train": 2.0}
 
 
-def lose(worker: int) -> Callable[[], None]:
-    def happens() -> None:
-        raise GroupLostError(FailureReason.WORKERS_LOST, f"worker {worker} is gone", [worker])
-
-    return happens
+def run_out_of_memory() -> None:
+    raise GroupLostError(FailureReason.OUT_OF_MEMORY, "worker 2 used all of it", [2])
 
 
 @pytest.mark.parametrize("broken", [("load", 0), ("join", 0), ("build", 0), ("train", 0), ("train", 1)])
-async def test_a_lost_worker_ends_the_job_with_its_commits_in_place(
+async def test_out_of_memory_ends_the_job_with_its_commits_in_place(
     tmp_path: Path, drive: Drive, broken: tuple[str, int]
 ) -> None:
-    group = FakeGroup(break_at={broken: lose(1)})
+    group = FakeGroup(break_at={broken: run_out_of_memory})
     driver = drive(spec(tmp_path), group)
-    with pytest.raises(TrainingFailure, match="worker 1 is gone; the last committed round is") as caught:
+    with pytest.raises(TrainingFailure, match="worker 2 used all of it; the last committed round is") as caught:
         await driver.run()
-    assert caught.value.reason is FailureReason.WORKERS_LOST
+    assert caught.value.reason is FailureReason.OUT_OF_MEMORY
     assert driver.state is State.FAILED
     assert group.dissolved
     committed = (
@@ -165,7 +162,7 @@ async def test_an_interrupted_and_resumed_job_writes_the_same_bytes(
 
     wanted = spec(tmp_path / "cut", early_stopping_rounds=3, rounds=20)
     with pytest.raises(TrainingFailure):
-        await drive(wanted, FakeGroup(break_at={broken: lose(2)}, **hill)).run()
+        await drive(wanted, FakeGroup(break_at={broken: run_out_of_memory}, **hill)).run()
     group = FakeGroup(**hill)
     driver = drive(wanted, group)
     manifest = await driver.run()
@@ -184,7 +181,7 @@ async def test_an_interrupted_and_resumed_job_writes_the_same_bytes(
 async def test_a_checkpoint_that_was_passed_over_is_in_the_lineage(tmp_path: Path, drive: Drive) -> None:
     wanted = spec(tmp_path)
     with pytest.raises(TrainingFailure):
-        await drive(wanted, FakeGroup(break_at={("train", 2): lose(0)})).run()
+        await drive(wanted, FakeGroup(break_at={("train", 2): run_out_of_memory})).run()
     (tmp_path / "c" / layout.manifest(1, 8)).write_text("torn")
     manifest = await drive(wanted, FakeGroup()).run()
     last = manifest.lineage[-1]
@@ -217,17 +214,55 @@ async def test_rows_that_are_not_what_the_spec_counted_are_invalid(tmp_path: Pat
 
 async def test_told_to_stop_it_commits_the_segment_and_stops(tmp_path: Path, drive: Drive) -> None:
     drivers: list[Driver] = []
-    group = FakeGroup(break_at={("train", 1): lambda: drivers[0].stop()})
+    told: list[bool] = []
+    group = FakeGroup(break_at={("train", 1): lambda: told.append(drivers[0].stop(10.0))})
     drivers.append(drive(spec(tmp_path), group))
     with pytest.raises(TrainingFailure, match="told to stop; the last committed round is 8") as caught:
         await drivers[0].run()
     assert caught.value.reason is FailureReason.PREEMPTED
+    assert told == [True], "a segment that ends soon is not cut short"
     assert len(group.named("train")) == 2
+
+
+async def test_told_to_stop_in_a_long_segment_it_cuts_it_short(
+    tmp_path: Path, drive: Drive, stream: io.StringIO
+) -> None:
+    drivers: list[Driver] = []
+
+    async def stop() -> None:
+        drivers[0].progress.round_s = 5.0  # as if it were slow
+        assert drivers[0].stop(20.0)
+        await asyncio.sleep(0.05)
+
+    group = FakeGroup(break_at={("train", 1): stop}, can_cut=3)
+    drivers.append(drive(spec(tmp_path), group))
+    with pytest.raises(TrainingFailure, match="told to stop; the last committed round is 7"):
+        await drivers[0].run()
+    cut = drivers[0].committed
+    assert cut is not None
+    assert [(s.first_round, s.last_round) for s in cut.segments] == [(0, 4), (4, 7)]
+    last = cut.lineage[-1]
+    assert (last.change, last.round, last.detail) == (GroupChange.CUT_SHORT, 7, "the chief was told to stop")
+    assert [line["round"] for line in events(stream, "cut-short")] == [7]
+
+
+async def test_rounds_that_take_too_long_are_given_up(tmp_path: Path, drive: Drive) -> None:
+    drivers: list[Driver] = []
+    told: list[bool] = []
+
+    def stop() -> None:
+        drivers[0].progress.round_s = 60.0
+        told.append(drivers[0].stop(20.0))
+
+    drivers.append(drive(spec(tmp_path), FakeGroup(break_at={("train", 1): stop})))
+    with pytest.raises(TrainingFailure):
+        await drivers[0].run()
+    assert told == [False], "the caller ends it at once"
 
 
 async def test_told_to_stop_in_the_last_segment_it_finishes(tmp_path: Path, drive: Drive) -> None:
     drivers: list[Driver] = []
-    group = FakeGroup(break_at={("train", 2): lambda: drivers[0].stop()})
+    group = FakeGroup(break_at={("train", 2): lambda: drivers[0].stop(10.0)})
     drivers.append(drive(spec(tmp_path), group))
     assert (await drivers[0].run()).finished
 

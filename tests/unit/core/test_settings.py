@@ -57,6 +57,7 @@ def test_a_missing_variable_is_named_with_an_example() -> None:
         ({"pod_environment": {"X": 1}}, "pod_environment.X: must be str"),
         ({"poll_interval_s": 0}, "poll_interval_s: is 0"),
         ({"threads": 0}, "threads: is 0"),
+        ({"checkpoints_kept": 0}, "checkpoints_kept: is 0"),
         ({"maximum_bytes_billed": 0}, "maximum_bytes_billed: is 0"),
         ({"datasets": {"staging": "a.b"}}, "datasets.staging: is 'a.b'"),
         ({"datasets": {"staging": "f1_strategy"}}, "datasets.staging: the three datasets must differ"),

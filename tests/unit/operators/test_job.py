@@ -1,5 +1,6 @@
 """Attempts of a job: started, adopted, concluded, deleted, whatever happens to the task's own process."""
 
+import errno
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from f1_training.operators import DaskTrainingOperator, EvaluationOperator
 from f1_training.operators.attempts import KEY, Attempts, AttemptState
 from f1_training.operators.training import last_committed_round
 from f1_training.operators.triggers import JobTrigger, read_event
+from tests.fakes.checkpoint_history import document, manifest
 from tests.fakes.run_plan import (
     StateStore,
     evaluation_result,
@@ -24,7 +26,8 @@ from tests.fakes.run_plan import (
     training_result,
     training_snapshot,
 )
-from trainer.contract import FailureReason, Outcome, TrainingFailure, TrainingSpec
+from trainer.contract import FailureReason, ObjectStore, Outcome, TrainingFailure, TrainingSpec, layout
+from trainer.contract.chain import Epoch
 from trainer.contract.fields import encode
 
 
@@ -217,6 +220,52 @@ def test_what_was_committed_is_read_from_the_checkpoints_when_the_chief_could_no
     outcome = Outcome(job_id=task.plan.job_id, reason=FailureReason.CHIEF_LOST, message="killed")
     with pytest.raises(AirflowException, match="to resume at round 150"):
         task.complete(1, outcome)
+
+
+def committed(task: Task, rounds: int) -> Path:
+    """Checkpoints of a finished run, one a round; returns their folder."""
+    folder = Path(task.plan.checkpoints_uri.removeprefix("file://"))
+    boundaries = [(1, boundary) for boundary in range(1, rounds + 1)]
+    files = {layout.epoch_marker(1): Epoch(job_id="job", epoch=1, chief="a").to_json().encode()}
+    for boundary in range(1, rounds + 1):
+        done = manifest(1, boundaries[:boundary], finished=boundary == rounds)
+        files[layout.manifest(1, boundary)] = done.to_json().encode()
+        files[layout.segment_file(1, boundary, ".ubj")] = document(1, boundary)
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def test_of_a_run_that_succeeded_the_newest_checkpoints_stay(task: Task) -> None:
+    folder = committed(task, 5)
+    task.start()
+    task.complete(1, finished(task.plan))
+    assert last_committed_round(task.plan.checkpoints_uri) == 5
+    assert sorted(p.parent.name for p in folder.rglob("manifest.json")) == ["00000003", "00000004", "00000005"]
+    assert len(list(folder.rglob("segment.ubj"))) == 5
+
+
+def test_of_a_run_that_failed_all_stay(task: Task) -> None:
+    folder = committed(task, 5)
+    task.start()
+    with pytest.raises(AirflowException):
+        task.complete(1, lost(task.plan, 5))
+    assert len(list(folder.rglob("manifest.json"))) == 5
+
+
+def test_that_nothing_can_be_removed_does_not_fail_what_is_trained(
+    task: Task, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_store: ObjectStore, _name: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    folder = committed(task, 5)
+    monkeypatch.setattr(ObjectStore, "delete", refuse)
+    task.start()
+    assert task.complete(1, finished(task.plan))["rounds"] == 700
+    assert "old checkpoints could not be removed" in capsys.readouterr().out
+    assert len(list(folder.rglob("manifest.json"))) == 5
 
 
 def test_nothing_committed_is_said(task: Task) -> None:

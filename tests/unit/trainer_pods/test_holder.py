@@ -19,7 +19,7 @@ class FakeRank:
 
     happens: Callable[["FakeRank"], tuple[dict[str, Any], bytes]]
 
-    def __init__(self, *, cache_dir: Path, environment: Any = None) -> None:
+    def __init__(self, *, cache_dir: Path, server: Any) -> None:
         self.process = subprocess.Popen([sys.executable, "-c", "x = bytearray(80 << 20); import time; time.sleep(60)"])
         self.pid = self.process.pid
 
@@ -34,12 +34,30 @@ class FakeRank:
         self.kill()
 
 
+class FakeServer:
+    """A server that a test can break; it counts those that were started."""
+
+    started = 0
+    is_alive = True
+
+    def __init__(self) -> None:
+        type(self).started += 1
+
+    def prepare(self, engine: str) -> None:
+        """Nothing to import."""
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
 @pytest.fixture
 def holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RankHolder]:
     monkeypatch.setattr(holder_module, "RankProcess", FakeRank)
+    monkeypatch.setattr(holder_module, "ForkServer", FakeServer)
+    monkeypatch.setattr(FakeServer, "started", 0)
     held = RankHolder(cache_dir=tmp_path)
     yield held
-    held.kill()
+    held.close()
 
 
 def call(holder: RankHolder, command: str = "load") -> tuple[dict[str, Any], bytes]:
@@ -97,6 +115,18 @@ def test_a_process_that_does_not_answer_is_killed(holder: RankHolder) -> None:
         call(holder)
     assert caught.value.reason is FailureReason.NETWORK_PARTITION
     assert ranks[0].process.poll() is not None
+
+
+def test_a_server_that_was_killed_is_started_again(holder: RankHolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*, cache_dir: Path, server: Any) -> FakeRank:
+        if FakeServer.started == 1:
+            raise BrokenPipeError("the fork server is gone")
+        return FakeRank(cache_dir=cache_dir, server=server)
+
+    monkeypatch.setattr(holder_module, "RankProcess", refuses)
+    FakeRank.happens = lambda rank: ({"pid": rank.pid}, b"")
+    assert call(holder)[0]["pid"] > 0
+    assert FakeServer.started == 2
 
 
 def test_only_loading_starts_a_process(holder: RankHolder) -> None:
