@@ -10,7 +10,7 @@ export UV_CACHE_DIR ?= $(CURDIR)/var/cache/uv
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/var/cache/bytecode
 
-.PHONY: help run up down airflow score test check lock clean requirements.txt
+.PHONY: help run up down airflow score test bench check lock clean requirements.txt
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -32,10 +32,10 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	@$(UV) pip install --quiet -r requirements/dev.txt
 	@touch $@
 
-run: $(VENV)/.run ## train one model end to end: LAPS=path MODEL= ENGINE= WORKERS= DEVICE= ROUNDS= RUN_ID= DRY_RUN=1
+run: $(VENV)/.run ## train one model end to end: LAPS=path MODEL= ENGINE= WORKERS= DEVICE= ROUNDS= EARLY_STOPPING= RUN_ID= DRY_RUN=1
 	@exec $(BIN)/python -m composer.local.run --laps "$(LAPS)" --model "$(or $(MODEL),tire_degradation)" --engine "$(ENGINE)" \
 	  --workers "$(or $(WORKERS),2)" --device "$(or $(DEVICE),cpu)" --rounds "$(ROUNDS)" --run-id "$(RUN_ID)" \
-	  --seed "$(or $(SEED),2024)" --dry-run "$(DRY_RUN)" --port "$(PORT)"
+	  --early-stopping "$(EARLY_STOPPING)" --seed "$(or $(SEED),2024)" --dry-run "$(DRY_RUN)" --port "$(PORT)"
 
 up: $(VENV)/.run ## Airflow and the stand-ins in the background, to look at; PORT=8080
 	@exec $(BIN)/python -m composer.local.up up --port "$(or $(PORT),8080)"
@@ -51,6 +51,16 @@ score: $(VENV)/.run ## score the champion on laps it never saw: LAPS=path MODEL=
 
 test: $(VENV)/.dev ## all tests, with line coverage; ARGS= for pytest
 	@exec .ci/test $(ARGS)
+
+# The peers are installed apart from us: Dask's and Ray's own integrations, and the plain libraries.
+var/bench/venv/.done: requirements/bench.txt | $(BIN)/python
+	@echo "installing the benchmark's peers (once)"
+	@mkdir -p var/bench && $(UV) venv --quiet --allow-existing --python $(BIN)/python var/bench/venv
+	@VIRTUAL_ENV=$(CURDIR)/var/bench/venv $(UV) pip install --quiet -r requirements/bench.txt
+	@touch $@
+
+bench: $(VENV)/.run var/bench/venv/.done ## measure training beside its peers: FIGURES=name,name SAMPLES=3 SCALE=full|small
+	@exec $(BIN)/python -m tests.bench --figures "$(FIGURES)" --samples "$(or $(SAMPLES),3)" --scale "$(or $(SCALE),full)"
 
 check: $(VENV)/.dev ## lint, types, dependency rule, SQL, locks
 	@exec .ci/check

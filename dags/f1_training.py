@@ -90,6 +90,14 @@ def params() -> dict[str, Param]:
             title="Boosting rounds",
             description="At most this many. Empty: the catalogue's.",
         ),
+        "early_stopping_rounds": Param(
+            None,
+            type=["null", "integer"],
+            minimum=0,
+            maximum=100_000,
+            title="Early stopping after",
+            description="Rounds without a better validation metric; 0 trains all rounds. Empty: the catalogue's.",
+        ),
         "dry_run": Param(
             False,
             type="boolean",

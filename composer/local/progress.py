@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 CHIEF = "app.kubernetes.io/component=chief"
-SAID = ("boundary", "resumed", "lost", "finished", "outcome", "library")
+SAID = ("boundary", "resumed", "lost", "paused", "group", "changed", "cut-short", "finished", "outcome", "library")
 
 
 class ChiefLogReader:

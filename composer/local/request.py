@@ -17,7 +17,14 @@ from trainer.contract.fields import ContractError, require
 
 RUN_ID = re.compile(r"[A-Za-z0-9_.~:+-]{1,200}")
 #: The names people type, by the field that a contract error carries.
-VARIABLES = {"num_workers": "WORKERS", "engine": "ENGINE", "device": "DEVICE", "rounds": "ROUNDS", "run_id": "RUN_ID"}
+VARIABLES = {
+    "num_workers": "WORKERS",
+    "engine": "ENGINE",
+    "device": "DEVICE",
+    "rounds": "ROUNDS",
+    "early_stopping_rounds": "EARLY_STOPPING",
+    "run_id": "RUN_ID",
+}
 
 
 class RequestError(Exception):
@@ -34,6 +41,7 @@ class RunRequest:
     engine: str | None = None
     device: str = "cpu"
     rounds: int | None = None
+    early_stopping_rounds: int | None = None
     dry_run: bool = False
     run_id: str
     seed: int = 2024
@@ -46,6 +54,7 @@ class RunRequest:
             "engine": self.engine,
             "device": self.device,
             "rounds": self.rounds,
+            "early_stopping_rounds": self.early_stopping_rounds,
             "dry_run": self.dry_run,
         }
 
@@ -58,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", default="2")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", default="")
+    parser.add_argument("--early-stopping", default="")
     parser.add_argument("--run-id", default="")
     parser.add_argument("--seed", default="2024")
     parser.add_argument("--dry-run", default="")
@@ -81,8 +91,8 @@ def _read_request(arguments: argparse.Namespace) -> RunRequest:
     entry = with_engine(read_catalogue().entry(arguments.model), arguments.engine)
     workers = _whole("num_workers", arguments.workers)
     check_workers(entry, workers)
-    rounds = _whole("rounds", arguments.rounds) if arguments.rounds else None
-    require(rounds is None or 1 <= rounds <= 100_000, "rounds", f"is {rounds}; 1 to 100000")
+    rounds = _rounds("rounds", arguments.rounds, least=1)
+    patience = _rounds("early_stopping_rounds", arguments.early_stopping, least=0)
     device = device_for(entry.engine, arguments.device)
     if device != "cpu":
         _require_device(entry.engine.value, device.value)
@@ -95,6 +105,7 @@ def _read_request(arguments: argparse.Namespace) -> RunRequest:
         engine=arguments.engine or None,
         device="cpu" if device == "cpu" else "gpu",
         rounds=rounds,
+        early_stopping_rounds=patience,
         dry_run=_switch(arguments.dry_run),
         run_id=run_id,
         seed=_whole("SEED", arguments.seed),
@@ -118,6 +129,14 @@ def _require_device(engine: str, device: str) -> None:
 def _whole(field: str, text: str) -> int:
     require(bool(re.fullmatch(r"-?\d{1,9}", text)), field, f"is {text!r}; a whole number")
     return int(text)
+
+
+def _rounds(field: str, text: str, *, least: int) -> int | None:
+    if not text:
+        return None
+    rounds = _whole(field, text)
+    require(least <= rounds <= 100_000, field, f"is {rounds}; {least} to 100000")
+    return rounds
 
 
 def _switch(text: str) -> bool:

@@ -138,6 +138,10 @@ class BoosterEngine(Protocol):
         """A booster for one rank of the job."""
         ...
 
+    def load_for_chief(self) -> None:
+        """Import what :meth:`start_tracker` needs: it takes seconds, and may be done while there is time."""
+        ...
+
     def start_tracker(self, host: str, n_workers: int, timeout_s: float) -> Tracker:
         """Start the tracker of one group of ``n_workers`` ranks on ``host``, for XGBoost only."""
         ...

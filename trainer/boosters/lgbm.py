@@ -136,6 +136,9 @@ class LightgbmEngine:
 
         return LightgbmRank(spec)
 
+    def load_for_chief(self) -> None:
+        """Its ranks need no tracker."""
+
     def start_tracker(self, host: str, n_workers: int, timeout_s: float) -> Tracker:
         """LightGBM's ranks get each other's addresses instead."""
         raise NotImplementedError(f"LightGBM has no tracker (asked for one of {n_workers} on {host}, {timeout_s} s)")

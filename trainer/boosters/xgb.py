@@ -129,6 +129,10 @@ class XgboostEngine:
 
         return XgboostRank(spec)
 
+    def load_for_chief(self) -> None:
+        """The tracker is the library's."""
+        import xgboost  # noqa: F401 - for its sake
+
     def start_tracker(self, host: str, n_workers: int, timeout_s: float) -> XgboostTracker:
         """Start a tracker that ranks connect to within ``timeout_s``."""
         return XgboostTracker(host, n_workers, timeout_s)

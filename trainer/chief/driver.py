@@ -128,7 +128,7 @@ class Driver:
         count, timeout_s = self.spec.num_workers, self.spec.limits.worker_start_s
         self.log.info("waiting", f"waiting for {count} workers", workers=0, of=count)
         # Importing the library takes a second; it is needed at the first boundary, and now there is time.
-        self._importing = asyncio.create_task(asyncio.to_thread(engine_for, self.spec.engine))
+        self._importing = asyncio.create_task(asyncio.to_thread(_import_engine, self.spec))
         self.recovery.members = await self.group.gather(count, timeout_s)
         return Event.COMPLETE
 
@@ -163,7 +163,7 @@ class Driver:
     def _enter(self, loaded: Loaded) -> GroupChange:
         """Write into the lineage who trains from here on, and why."""
         group, before = loaded.group(self.spec.train_split), self.record.group
-        loss, self.recovery.loss = self.recovery.loss, None
+        loss = self.recovery.formed()
         if loss is None:
             passed_over = self.found.passed_over
             detail = f"passed over: {'; '.join(passed_over)}" if passed_over else ""
@@ -286,3 +286,9 @@ class Driver:
 
     def _with_progress(self, message: str) -> str:
         return f"{message}; the last committed round is {self.committed.round if self.committed else 0}"
+
+
+def _import_engine(spec: TrainingSpec) -> None:
+    engine = engine_for(spec.engine)
+    if spec.num_workers > 1:
+        engine.load_for_chief()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,7 +80,7 @@ async def connect(spec: TrainingSpec, group: Group, loaded: Loaded) -> Any:
     world = len(loaded.members)
     tracker, address, machines = None, None, None
     if world > 1 and spec.engine is Engine.XGBOOST:
-        tracker = engine_for(spec.engine).start_tracker(group.host, world, JOIN_S)
+        tracker = await asyncio.to_thread(engine_for(spec.engine).start_tracker, group.host, world, JOIN_S)
         address = dict(tracker.arguments)
     elif world > 1:
         machines = await _addresses(group, loaded)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from trainer.chief.group import Group, GroupLostError, Member
-from trainer.chief.regroup import MOST_LOSSES, Loss, patience_s, pause, regroup
+from trainer.chief.regroup import MOST_LOSSES, Loss, is_partition, patience_s, pause, pause_s, regroup
 from trainer.chief.states import Event
 from trainer.contract import FailureReason, TrainingFailure, TrainingSpec
 from trainer.logs import EventLog
@@ -35,6 +35,8 @@ class Recovery:
     members: list[Member] = field(default_factory=list)
     losses: int = 0
     loss: Loss | None = None
+    _formed_at: float = float("inf")
+    _returned_s: float | None = None
     failure: TrainingFailure | None = None
     _dismissals: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -44,13 +46,7 @@ class Recovery:
         fields = {"workers": list(error.lost), "reason": error.reason.value, "round": boosting_round}
         if error.reason in REGROUPED_FOR and self.losses <= MOST_LOSSES:
             self.log.warning("lost", f"{error}; training goes on from round {boosting_round}", **fields)
-            self.loss = Loss(
-                wanted=frozenset(m.worker for m in self.members),
-                at=self.clock(),
-                reason=error.reason,
-                lost=error.lost,
-                detail=str(error),
-            )
+            self._mend(error.reason, error.lost, str(error))
             return Event.LOST
         message = str(error)
         if self.losses > MOST_LOSSES:
@@ -61,33 +57,45 @@ class Recovery:
 
     async def regroup(self) -> Event:
         """Wait for those that are missing as long as the grace lasts, then take whoever is there."""
-        loss, total, limits = self._to_mend(), self.spec.num_workers, self.spec.limits
+        loss, total = self._to_mend(), self.spec.num_workers
 
         def decide(now: float) -> Event | None:
-            return regroup(loss, total, limits, self.group.live(), now)
+            return regroup(loss, total, self.group.live(), now)
 
         if decide(self.clock()) is None:
-            self._log_wait("waiting", loss, limits.regroup_grace_s)
+            self._log_wait("waiting", loss, loss.at + loss.patience_s)
         while True:
             event = await self._until(decide)
             if event is Event.NO_QUORUM:
                 return event
-            self.members = await self.group.enlist(self.group.live())
+            members = await self.group.enlist(self.group.live())
             # Who did not answer is not live: look again.
-            if regroup(loss, total, limits, {m.worker for m in self.members}, self.clock()) is Event.COMPLETE:
+            if regroup(loss, total, {m.worker for m in members}, self.clock()) is Event.COMPLETE:
+                if loss.patience_s:
+                    self._returned_s = self.clock() - loss.at
+                self.members = members
                 return Event.COMPLETE
+
+    def formed(self) -> Loss | None:
+        """A group is formed; returns the loss that this mends, None for the first group."""
+        self._formed_at = self.clock()
+        loss, self.loss = self.loss, None
+        return loss
 
     async def pause(self) -> Event:
         """Too few are left to go on: wait until more than half are there again, or give the job up."""
-        loss, group = self._to_mend(), self.group
-        total, limits = self.spec.num_workers, self.spec.limits
-        patience = patience_s(loss, limits, group.silent())
-        self._log_wait("paused", loss, patience)
-        event = await self._until(lambda now: pause(loss, total, limits, group.live(), group.silent(), now))
+        loss, group, total = self._to_mend(), self.group, self.spec.num_workers
+        began = self.clock()
+
+        def limit_s() -> float:
+            return pause_s(loss, self.spec.limits, group.silent())
+
+        self._log_wait("paused", loss, began + limit_s())
+        event = await self._until(lambda now: pause(total, limit_s(), group.live(), now - began))
         if event is Event.GIVEN_UP:
-            partitioned = bool(group.silent()) or loss.reason is FailureReason.NETWORK_PARTITION
+            partitioned = is_partition(loss, group.silent())
             reason = FailureReason.NETWORK_PARTITION if partitioned else FailureReason.WORKERS_LOST
-            left = f"{len(group.live())} of {total} workers are left, and no others came within {patience:.0f} s"
+            left = f"{len(group.live())} of {total} workers are left, and no others came within {limit_s():.0f} s"
             self.failure = TrainingFailure(reason, f"{loss.detail}; {left}")
         return event
 
@@ -101,9 +109,22 @@ class Recovery:
         parts = [f"{_workers(some)} {what}" for some, what in ((left, "left"), (joined, "joined")) if some]
         detail = "; ".join(parts)
         self.log.info("changed", f"after round {boosting_round}: {detail}", left=left, joined=joined)
-        self.loss = Loss(wanted=frozenset(members), at=self.clock(), lost=tuple(left), detail=detail)
+        self._mend(FailureReason.WORKERS_LOST, tuple(left), detail)
         self.dismiss(left)
         return Event.CHANGED
+
+    def _mend(self, reason: FailureReason, lost: tuple[int, ...], detail: str) -> None:
+        now = self.clock()
+        self.loss = Loss(
+            wanted=frozenset(m.worker for m in self.members),
+            at=now,
+            patience_s=patience_s(self.spec.limits, max(0.0, now - self._formed_at), self._returned_s),
+            reason=reason,
+            lost=lost,
+            detail=detail,
+        )
+        # A loss while the next group is formed comes before it has trained at all.
+        self._formed_at = float("inf")
 
     def dismiss(self, workers: list[int]) -> None:
         """Let workers that were told to stop go now."""
@@ -121,10 +142,10 @@ class Recovery:
                 return event
             await asyncio.sleep(LOOK_S)
 
-    def _log_wait(self, event: str, loss: Loss, patience: float) -> None:
+    def _log_wait(self, event: str, loss: Loss, until: float) -> None:
         live = self.group.live()
         missing = sorted(loss.wanted - live)
-        left_s = max(0.0, loss.at + patience - self.clock())
+        left_s = max(0.0, until - self.clock())
         there = f"{len(live)} of {self.spec.num_workers} workers are there"
         text = f"{there}; waiting {left_s:.0f} s for {_workers(missing)}"
         self.log.warning(event, text, workers=sorted(live), missing=missing, left_s=round(left_s, 3))

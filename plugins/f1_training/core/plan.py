@@ -38,7 +38,18 @@ DRY_RUN_SHARDS = 4
 #: So that even a dry run has a boundary to commit and to go on from.
 DRY_RUN_SEGMENT_ROUNDS = 10
 
-PARAMS = ("model_type", "data_split", "test_split", "engine", "num_workers", "device", "rounds", "dry_run")
+PARAMS = (
+    "model_type",
+    "data_split",
+    "test_split",
+    "engine",
+    "num_workers",
+    "device",
+    "rounds",
+    "early_stopping_rounds",
+    "dry_run",
+)
+MOST_ROUNDS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,7 +179,9 @@ def _plan(
     require(isinstance(dry_run, bool), "dry_run", f"is {dry_run!r}; true or false")
     workers = _workers(entry, params)
     device = device_for(entry.engine, _text(params, "device") or "cpu")
-    entry = replace(entry, rounds=_rounds(entry, params))
+    rounds = _rounds(params, "rounds", entry.rounds, least=1)
+    patience = _rounds(params, "early_stopping_rounds", entry.early_stopping_rounds, least=0)
+    entry = replace(entry, rounds=rounds, early_stopping_rounds=patience)
     if dry_run:
         entry, workers = _small(entry), min(workers, DRY_RUN_WORKERS)
     require(
@@ -214,12 +227,13 @@ def _workers(entry: ModelEntry, params: Mapping[str, Any]) -> int:
     return int(workers)
 
 
-def _rounds(entry: ModelEntry, params: Mapping[str, Any]) -> int:
-    rounds = params.get("rounds")
+def _rounds(params: Mapping[str, Any], name: str, default: int, *, least: int) -> int:
+    rounds = params.get(name)
     if rounds is None:
-        return entry.rounds
-    fits = isinstance(rounds, int) and not isinstance(rounds, bool) and 1 <= rounds <= 100_000
-    require(fits, "rounds", f"is {rounds!r}; a whole number, 1 to 100000, or empty for the catalogue's {entry.rounds}")
+        return default
+    fits = isinstance(rounds, int) and not isinstance(rounds, bool) and least <= rounds <= MOST_ROUNDS
+    problem = f"is {rounds!r}; a whole number, {least} to {MOST_ROUNDS}, or empty for the catalogue's {default}"
+    require(fits, name, problem)
     return int(rounds)
 
 

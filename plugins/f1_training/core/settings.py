@@ -61,7 +61,8 @@ class Settings:
     by default the pod's. ``threads`` is per worker; by default as many as its CPU request. ``machine_type_label`` is
     the node label that a model's machine type selects nodes by; empty where nodes have no such label.
     ``queue`` is a Kueue LocalQueue. A job that is not over within ``defer_after_s`` is handed to the triggerer. The
-    newest ``checkpoints_kept`` checkpoints of a run that succeeded stay.
+    newest ``checkpoints_kept`` checkpoints of a run that succeeded stay. ``heartbeat_s``, ``regroup_grace_s`` (0: the
+    survivors go on at once) and ``partition_s`` are the limits of :class:`trainer.contract.Limits`.
     """
 
     project: str
@@ -84,6 +85,9 @@ class Settings:
     poll_interval_s: float = 15.0
     defer_after_s: float = 30.0
     scale_up_grace_s: float = 600.0
+    heartbeat_s: float = 30.0
+    regroup_grace_s: float = 300.0
+    partition_s: float = 900.0
     deadline_s: int = 86_400
     ttl_s: int = 86_400
     maximum_bytes_billed: int | None = None
@@ -99,9 +103,11 @@ class Settings:
             require(fits, name, f"is {value!r}; lower case letters, digits and -")
         for name in self.pod_environment:
             require(bool(ENVIRONMENT_NAME.fullmatch(name)), "pod_environment", f"{name!r} names no variable")
-        for name in ("poll_interval_s", "scale_up_grace_s", "deadline_s", "ttl_s", "snapshot_days"):
+        for name in ("poll_interval_s", "scale_up_grace_s", "heartbeat_s", "partition_s", "deadline_s", "ttl_s"):
             require(getattr(self, name) > 0, name, f"is {getattr(self, name)}; more than 0")
-        require(self.defer_after_s >= 0, "defer_after_s", f"is {self.defer_after_s}; 0 or more")
+        require(self.snapshot_days >= 1, "snapshot_days", f"is {self.snapshot_days}; 1 or more")
+        for name in ("defer_after_s", "regroup_grace_s"):
+            require(getattr(self, name) >= 0, name, f"is {getattr(self, name)}; 0 or more")
         require(self.checkpoints_kept >= 1, "checkpoints_kept", f"is {self.checkpoints_kept}; 1 or more")
         require(self.threads is None or 1 <= self.threads <= 256, "threads", f"is {self.threads}; 1 to 256")
         limit = self.maximum_bytes_billed

@@ -46,7 +46,12 @@ def training_spec(plan: RunPlan, snapshot: SnapshotRef, attempt: int) -> Trainin
         train_split=plan.train_split,
         validation_split=plan.validation_split,
         checkpoint=CheckpointPolicy(segment_rounds=entry.segment_rounds),
-        limits=Limits(worker_start_s=plan.settings.scale_up_grace_s),
+        limits=Limits(
+            worker_start_s=plan.settings.scale_up_grace_s,
+            heartbeat_s=plan.settings.heartbeat_s,
+            regroup_grace_s=plan.settings.regroup_grace_s,
+            partition_s=plan.settings.partition_s,
+        ),
         resume=attempt > 1,
     )
 

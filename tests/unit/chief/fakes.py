@@ -45,6 +45,9 @@ class FakeEngine:
 
     suffix = ".json"
 
+    def load_for_chief(self) -> None:
+        """There is no library."""
+
     def assemble(self, documents: list[bytes], rounds: int | None = None) -> bytes:
         trees = [tree for document in documents for tree in json.loads(document)]
         return json.dumps(trees[:rounds]).encode()

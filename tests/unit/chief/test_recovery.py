@@ -153,6 +153,17 @@ async def test_a_job_that_loses_every_segment_is_given_up(tmp_path: Path) -> Non
     assert rounds[:4] == [4, 4, 2, 1], "repeated as it was once, then halved"
 
 
+async def test_survivors_do_not_wait_where_workers_are_lost_faster_than_they_come_back(tmp_path: Path) -> None:
+    group = FakeGroup()
+    group.break_at = {("train", 0): lose(group, 1), ("train", 1): lose(group, 2)}
+    driver = drive(spec(tmp_path, num_workers=3, limits=Limits(regroup_grace_s=8)), group)
+    back = asyncio.create_task(comes_back(group, 0.2, 1))
+    manifest = await driver.run()
+    await back
+    # The first loss is waited for; the second comes before the group has trained as long as that took.
+    assert [len(event.group) for event in manifest.lineage] == [3, 3, 2]
+
+
 async def test_told_to_stop_while_it_waits_it_stops(tmp_path: Path) -> None:
     group = broken(("train", 1), 1)
     driver = drive(spec(tmp_path), group)

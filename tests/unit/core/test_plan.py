@@ -49,6 +49,7 @@ def test_a_plan_survives_the_way_through_xcom() -> None:
         ({"device": "tpu"}, "device is 'tpu'; cpu or gpu"),
         ({"rounds": 0}, "rounds is 0; a whole number, 1 to 100000"),
         ({"rounds": "many"}, "rounds is 'many'"),
+        ({"early_stopping_rounds": -1}, "early_stopping_rounds is -1; a whole number, 0 to 100000"),
         ({"data_split": "trian"}, "data_split is 'trian', which is unknown; 'train', or a table"),
         ({"data_split": "test"}, "data_split is 'test'"),
         ({"data_split": "train_`; DROP"}, "data_split is"),

@@ -42,6 +42,7 @@ def test_defaults() -> None:
         "engine": None,
         "device": "cpu",
         "rounds": None,
+        "early_stopping_rounds": None,
         "dry_run": False,
     }
     assert asked.run_id.startswith("make-")
