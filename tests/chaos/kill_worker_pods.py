@@ -10,6 +10,7 @@ import argparse
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Iterator
 
@@ -32,6 +33,12 @@ def _pods(job_prefix: str) -> Iterator[tuple[int, list[str]]]:
             continue
 
 
+def say(text: str) -> None:
+    """To standard output, at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     """Kill until no worker pod is left."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -49,8 +56,8 @@ def main() -> None:
             victim = generator.choice(pods)
             os.killpg(victim, signal.SIGKILL)
             landed += 1
-            print(f"{time.strftime('%H:%M:%S')} kill {landed}: pod {victim}, {len(pods)} were running", flush=True)
-    print(f"{landed} kills landed")
+            say(f"{time.strftime('%H:%M:%S')} kill {landed}: pod {victim}, {len(pods)} were running")
+    say(f"{landed} kills landed")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class LightgbmRank:
         self._connected = False
         self._data: list[lightgbm.Dataset] = []
         self._scores: list[Doubles] = []
-        self._targets: list[npt.NDArray[np.float64]] = []
+        self._truth: npt.NDArray[np.float64] = np.zeros(0)
         self._base_scores: list[float] = []
 
     def join(self, group: Group) -> None:
@@ -67,14 +67,17 @@ class LightgbmRank:
     def build(self, train: Rows, validation: Rows, base_score: float) -> None:
         """Bin the rows. Finding the bins is collective; a rank without validation rows has nothing else to build."""
         data = lightgbm.Dataset(train.features, train.target, params=dict(self._params)).construct()
-        self._data, self._targets = [data], [train.target]
+        self._data = [data]
+        # A copy: the rows are mapped from their files, and must not stay mapped for the sake of their target.
+        self._truth = validation.target.copy()
         if len(validation):
             other = data.create_valid(validation.features, validation.target, params=dict(self._params))
             self._data.append(other.construct())
-            self._targets.append(validation.target)
+        train.forget()
+        validation.forget()
         start = _raw(self._spec.objective, base_score)
         self._base_scores = [start] * max(self._spec.classes, 1)
-        self._scores = [np.full(self._shape(len(target)), start) for target in self._targets]
+        self._scores = [np.full(self._shape(some.num_data()), start) for some in self._data]
 
     def restore(self, model: bytes, train: Rows, validation: Rows) -> None:
         """Predict all earlier trees from the raw features."""
@@ -91,7 +94,7 @@ class LightgbmRank:
         """A fresh booster on the carried scores."""
         for data, scores in zip(self._data, self._scores, strict=True):
             data.set_init_score(scores)
-        follower = _Follower(self._spec, self._targets[1:], on_round)
+        follower = _Follower(self._spec, self._truth, on_round)
         booster = self._train({**self._params, "seed": seed}, rounds, follower)
         document = lgbm_document.segment_document(
             booster.model_to_string(num_iteration=-1),
@@ -107,7 +110,7 @@ class LightgbmRank:
             document=document,
             digest=hashlib.sha256(document).hexdigest(),
             validation=tuple(follower.sums),
-            train=loss_of_raw(self._spec.metric, self._targets[TRAIN], self._scores[TRAIN]),
+            train=loss_of_raw(self._spec.metric, self._data[TRAIN].get_label(), self._scores[TRAIN]),
         )
 
     def leave(self) -> None:
@@ -136,7 +139,7 @@ class LightgbmRank:
         return (rows, self._spec.classes) if self._spec.classes else (rows,)
 
     def _scores_of(self, booster: lightgbm.Booster, number: int) -> Doubles:
-        scores = np.empty(self._shape(len(self._targets[number])), order="F")
+        scores = np.empty(self._shape(self._data[number].num_data()), order="F")
         length = ctypes.c_int64(0)
         pointer = scores.ctypes.data_as(ctypes.POINTER(ctypes.c_double))
         handle = booster._handle  # noqa: SLF001 - see the import of the C API
@@ -149,21 +152,19 @@ class LightgbmRank:
 class _Follower:
     """Adds up this rank's validation losses each round, and notes the rounds that grew nothing."""
 
-    def __init__(
-        self, spec: TrainingSpec, targets: list[npt.NDArray[np.float64]], on_round: Callable[[int], bool]
-    ) -> None:
-        self._metric, self._targets, self._on_round = spec.metric, targets, on_round
+    def __init__(self, spec: TrainingSpec, truth: npt.NDArray[np.float64], on_round: Callable[[int], bool]) -> None:
+        self._metric, self._truth, self._on_round = spec.metric, truth, on_round
         self.sums: list[tuple[float, float]] = []
         self.trees: list[int] = []
 
     def measure(self, predicted: Doubles, data: lightgbm.Dataset) -> tuple[str, float, bool]:  # noqa: ARG002
         """The library's evaluation function; the value it returns is used by nobody."""
-        self.sums.append(loss_of_predictions(self._metric, self._targets[0], predicted))
+        self.sums.append(loss_of_predictions(self._metric, self._truth, predicted))
         return "recorded", 0.0, False
 
     def after_round(self, environment: lightgbm.callback.CallbackEnv) -> None:
         """The library's callback; stops only when all ranks do, because that is the chief's decision."""
-        if not self._targets:
+        if not len(self._truth):
             self.sums.append((0.0, 0.0))
         self.trees.append(environment.model.num_trees())
         if not self._on_round(environment.iteration + 1):

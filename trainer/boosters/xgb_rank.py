@@ -38,7 +38,7 @@ class XgboostRank:
         self._communicator: collective.CommunicatorContext | None = None
         self._matrices: tuple[xgboost.QuantileDMatrix, ...] = ()
         self._margins: tuple[Margins, ...] = ()
-        self._targets: tuple[npt.NDArray[np.float64], ...] = ()
+        self._truth: npt.NDArray[np.float64] = np.zeros(0)
 
     def join(self, group: Group) -> None:
         """Connect through the tracker, whose ranks follow the order of task ids."""
@@ -74,7 +74,8 @@ class XgboostRank:
             warnings.filterwarnings("ignore", message=".*Empty dataset")
             others = [xgboost.QuantileDMatrix(_Batches(rows), ref=first, **options) for rows in splits[1:]]
         self._matrices = (first, *others)
-        self._targets = tuple(rows.target for rows in splits)
+        # A copy: the rows are mapped from their files, and must not stay mapped for the sake of their target.
+        self._truth = validation.target.copy()
         start = _raw(self._spec.objective, base_score)
         columns = (self._spec.classes,) if self._spec.classes else ()
         self._margins = tuple(np.full((len(rows), *columns), start, np.float32) for rows in splits)
@@ -91,6 +92,7 @@ class XgboostRank:
         """A fresh booster on the carried margins."""
         for matrix, margin in zip(self._matrices, self._margins, strict=True):
             matrix.set_base_margin(margin)
+        self._margins = ()  # the matrices have them now
         # Not xgboost.train(): it ends by dropping the margins that the booster holds, which are carried on from here.
         booster = xgboost.Booster({**self._params, "seed": seed}, self._matrices)
         sums = []
@@ -105,7 +107,7 @@ class XgboostRank:
             document=document,
             digest=hashlib.sha256(document).hexdigest(),
             validation=tuple(sums),
-            train=loss_of_raw(self._spec.metric, self._targets[0], self._margins[0]),
+            train=loss_of_raw(self._spec.metric, self._matrices[0].get_label(), self._margins[0]),
         )
 
     def leave(self) -> None:
@@ -124,10 +126,10 @@ class XgboostRank:
 
     def _validation_loss(self, booster: xgboost.Booster) -> tuple[float, float]:
         # XGBoost's own metrics would talk to the other ranks. Only the new trees are predicted: the rest is cached.
-        if len(self._matrices) == 1 or not len(self._targets[1]):
+        if len(self._matrices) == 1 or not len(self._truth):
             return 0.0, 0.0
         margin = booster.predict(self._matrices[1], output_margin=True)
-        return loss_of_raw(self._spec.metric, self._targets[1], margin)
+        return loss_of_raw(self._spec.metric, self._truth, margin)
 
 
 class _Batches(xgboost.DataIter):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,11 +23,13 @@ SHOWN = 5
 class Rows:
     """Rows in the order of their shards and row keys.
 
-    ``features`` has float32 columns, NaN where a value is missing; ``target`` is [rows], finite.
+    ``features`` has float32 columns, NaN where a value is missing; ``target`` is [rows], finite. ``maps`` are the files
+    that they are mapped from.
     """
 
     features: pa.Table
     target: npt.NDArray[np.float64]
+    maps: tuple[mmap.mmap, ...] = ()
 
     def __len__(self) -> int:
         return len(self.target)
@@ -45,6 +48,12 @@ class Rows:
         """[at most ``rows``, features] matrices; no rows are one empty matrix, so that its width is still known."""
         for start in range(0, max(len(self), 1), rows):
             yield matrix(self.features.slice(start, rows))
+            self.forget()
+
+    def forget(self) -> None:
+        """Let pages that were read leave this process's memory; they are read again when they are needed."""
+        for some in self.maps:
+            some.madvise(mmap.MADV_DONTNEED)
 
     def require_target_of(self, objective: Objective, classes: int) -> None:
         """Check that every target is a class that ``objective`` has.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import mmap
 import os
 import uuid
 from collections.abc import Iterator, Sequence
@@ -52,11 +53,12 @@ class ShardReader:
                 raise
             message = f"{self.folder}: {e.strerror} while caching shards of {self.snapshot.table}; give it more space"
             raise TrainingFailure(FailureReason.STORAGE_FULL, message) from e
-        tables = [table for shard in sorted(shards) if (table := self._open(split, shard)) is not None]
-        if not any(table.num_rows for table in tables):
+        opened = [found for shard in sorted(shards) if (found := self._open(split, shard)) is not None]
+        if not any(table.num_rows for table, _ in opened):
             return no_rows(self.features)
-        whole = pa.concat_tables(tables)
-        rows = Rows(features=whole.select(list(self.features)), target=whole[self.target].to_numpy())
+        whole = pa.concat_tables([table for table, _ in opened])
+        maps = tuple(some for _, some in opened)
+        rows = Rows(features=whole.select(list(self.features)), target=whole[self.target].to_numpy(), maps=maps)
         bad = int(np.count_nonzero(~np.isfinite(rows.target)))
         if bad:
             message = f"{bad} of {len(rows)} rows of split {split!r} have a {self.target} that is null or not finite"
@@ -121,13 +123,16 @@ class ShardReader:
             kept = table.select([*self.features, self.target]).take(pa.array(taken)).combine_chunks()
             _write(self.path(split, shard), kept)
 
-    def _open(self, split: str, shard: int) -> pa.Table | None:
+    def _open(self, split: str, shard: int) -> tuple[pa.Table, mmap.mmap] | None:
         """The shard's file, mapped; None when it is not there or not whole."""
         try:
-            table = pa.ipc.open_file(pa.memory_map(str(self.path(split, shard)))).read_all()
-        except (FileNotFoundError, pa.ArrowInvalid):
+            with self.path(split, shard).open("rb") as file:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            # Our own map and not Arrow's, which cannot be told to forget what was read.
+            table = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapped))).read_all()
+        except (FileNotFoundError, ValueError):  # pa.ArrowInvalid is a ValueError, as is mapping an empty file
             return None
-        return table if table.num_rows == self.snapshot.rows[split][shard] else None
+        return (table, mapped) if table.num_rows == self.snapshot.rows[split][shard] else None
 
     def _invalid(self, problem: str) -> TrainingFailure:
         return TrainingFailure(FailureReason.DATA_INVALID, f"{self.snapshot.table}: {problem}")

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.contract import ContractError, FailureReason, TrainingFailure, TrainingSpec
+from trainer.memory import give_back_memory
 from trainer.rank.gate import Gate
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ class Rank:
             "target_sum": float(train.target.sum()),
             "target_weight": float(len(train)),
         }
+        del rows, train  # mapped from their files, which would count as this process's memory
+        give_back_memory()
         return reply, b""
 
     def do_address(self, arguments: Arguments, _payload: bytes) -> Frame:
