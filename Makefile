@@ -10,7 +10,7 @@ export UV_CACHE_DIR ?= $(CURDIR)/var/cache/uv
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/var/cache/bytecode
 
-.PHONY: help run up down airflow score test bench check lock clean requirements.txt
+.PHONY: help run up down airflow score test chaos bench check lock clean requirements.txt
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -51,6 +51,9 @@ score: $(VENV)/.run ## score the champion on laps it never saw: LAPS=path MODEL=
 
 test: $(VENV)/.dev ## all tests, with line coverage; ARGS= for pytest
 	@exec .ci/test $(ARGS)
+
+chaos: $(VENV)/.dev ## every fault of the chaos suite, and a table of what was survived; ARGS= for pytest
+	@exec .ci/test tests/chaos $(ARGS)
 
 # The peers are installed apart from us: Dask's and Ray's own integrations, and the plain libraries.
 var/bench/venv/.done: requirements/bench.txt | $(BIN)/python

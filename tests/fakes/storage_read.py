@@ -4,6 +4,7 @@ Arguments are ``project.dataset.table=file.parquet``. It prints its port and end
 never outlives who started it. Row restrictions are evaluated by DuckDB, whose SQL agrees with BigQuery's there.
 """
 
+import os
 import sys
 import uuid
 from collections.abc import Iterator
@@ -72,7 +73,8 @@ def main(arguments: list[str]) -> None:
         ),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-    sys.stdout.write(f"{server.add_insecure_port('127.0.0.1:0')}\n")
+    host = os.environ.get("STORAGE_READ_HOST", "127.0.0.1")
+    sys.stdout.write(f"{server.add_insecure_port(f'{host}:0')}\n")
     sys.stdout.flush()
     server.start()
     sys.stdin.read()

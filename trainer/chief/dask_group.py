@@ -234,7 +234,10 @@ class DaskGroup:
 
         asked = list(self._addresses.values()) if addresses is None else addresses
         # Who did not answer is not waited for again until it is heard of.
-        asked = [a for a in asked if a in self.scheduler.workers and not self._is_mute(a)]
+        quiet = self._silent(dict(enumerate(asked)))
+        asked = [
+            a for i, a in enumerate(asked) if a in self.scheduler.workers and i not in quiet and not self._is_mute(a)
+        ]
         answers = await asyncio.gather(*(ask(a) for a in asked), return_exceptions=True)
         said = {a: answer for a, answer in zip(asked, answers, strict=True) if not isinstance(answer, BaseException)}
         self._mute |= dict.fromkeys(set(asked) - set(said), time.time())

@@ -116,7 +116,7 @@ class Driver:
             return await step()
         except GroupLostError as e:
             self._cut_for = ""
-            return self.recovery.lost(e, self.record.round)
+            return self.recovery.lost(e, self.record.round, self.progress.round)
         except Stopped:
             await self._settle_commit()
             self._failure = TrainingFailure(FailureReason.PREEMPTED, "the chief was told to stop")

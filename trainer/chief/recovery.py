@@ -40,10 +40,15 @@ class Recovery:
     failure: TrainingFailure | None = None
     _dismissals: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def lost(self, error: GroupLostError, boosting_round: int) -> Event:
-        """The group is gone. Its rounds since ``boosting_round``, the last boundary, are too; all others are kept."""
+    def lost(self, error: GroupLostError, boosting_round: int, reached: int) -> Event:
+        """The group is gone, with its rounds between ``boosting_round``, the last boundary, and ``reached``."""
         self.losses += 1
-        fields = {"workers": list(error.lost), "reason": error.reason.value, "round": boosting_round}
+        fields = {
+            "workers": list(error.lost),
+            "reason": error.reason.value,
+            "round": boosting_round,
+            "rounds_lost": max(0, reached - boosting_round),
+        }
         if error.reason in REGROUPED_FOR and self.losses <= MOST_LOSSES:
             self.log.warning("lost", f"{error}; training goes on from round {boosting_round}", **fields)
             self._mend(error.reason, error.lost, str(error))

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,22 +64,25 @@ def make_certificates(folder: Path) -> Path:
 
 
 class Pod:
-    """One running program. ``wait_for`` follows its log; whatever it has started is known by ``family``."""
+    """One running program in a process group of its own. ``wait_for`` follows its log; whatever it has started is known
+    by ``family``. ``prefix`` is a command that runs it, such as in another network namespace.
+    """
 
-    def __init__(self, module: str, environment: dict[str, str], log: Path) -> None:
+    def __init__(self, module: str, environment: dict[str, str], log: Path, prefix: Sequence[str] = ()) -> None:
         self.log = log
         self.termination_log = log.with_suffix(".outcome")
         self.environment = environment
         env = {**environment, **COMPILED, "TRAINING_TERMINATION_LOG": str(self.termination_log)}
         with log.with_suffix(".stderr").open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module],
+                [*prefix, sys.executable, "-m", module],
                 env={**os.environ, **env},
                 cwd=REPOSITORY,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 preexec_fn=_die_with_parent,
+                start_new_session=True,
             )
         self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.seen: list[dict[str, Any]] = []
@@ -113,10 +116,14 @@ class Pod:
         process = psutil.Process(self.process.pid)
         return [process, *process.children(recursive=True)]
 
+    def signal(self, number: int) -> None:
+        """Send a signal to the whole process group, as a container's end does."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
     def kill(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        self.signal(signal.SIGKILL)
+        self.process.wait()
         self._follower.join(10)
 
     def tail(self) -> str:
@@ -156,10 +163,10 @@ class Launcher:
         self.environment = {**environment, "TRAINING_TLS_DIR": str(certificates), "TRAINING_HEALTH_PORT": "0"}
         self.started: list[Pod] = []
 
-    def pod(self, name: str, module: str, environment: dict[str, str]) -> Pod:
+    def pod(self, name: str, module: str, environment: dict[str, str], prefix: Sequence[str] = ()) -> Pod:
         cache = {"TRAINING_CACHE_DIR": str(self.folder / "cache" / name)}
         log = self.folder / f"{len(self.started):02d}-{name}.log"
-        pod = Pod(module, {**self.environment, **cache, **environment}, log)
+        pod = Pod(module, {**self.environment, **cache, **environment}, log, prefix)
         self.started.append(pod)
         return pod
 
@@ -205,12 +212,13 @@ def _is_alive(process: psutil.Process) -> bool:
 
 
 @contextlib.contextmanager
-def storage_read(tables: dict[str, Path]) -> Iterator[int]:
-    """The port of a Storage Read API that serves ``tables``."""
+def storage_read(tables: dict[str, Path], host: str = "127.0.0.1") -> Iterator[int]:
+    """The port of a Storage Read API that serves ``tables`` on ``host``."""
     arguments = [f"{name}={path}" for name, path in tables.items()]
     with subprocess.Popen(
         [sys.executable, "-m", "tests.fakes.storage_read", *arguments],
         cwd=REPOSITORY,
+        env={**os.environ, "STORAGE_READ_HOST": host},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         preexec_fn=_die_with_parent,
