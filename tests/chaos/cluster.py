@@ -160,11 +160,19 @@ class Run:
         return self
 
     def kill_rank(self, worker: int) -> Run:
-        """SIGKILL to the training process alone: the youngest below the worker."""
+        """SIGKILL to the training process alone."""
+        return self._signal_rank(worker, signal.SIGKILL)
+
+    def stop_rank(self, worker: int) -> Run:
+        """SIGSTOP to the training process alone: the worker's heartbeats go on."""
+        return self._signal_rank(worker, signal.SIGSTOP)
+
+    def _signal_rank(self, worker: int, number: int) -> Run:
         self.fault_at = time.time()
         family = self.workers[worker].family() if self.workers else self.chief.family()
+        # The server that forks ranks looks like them; the youngest is what trains.
         ranks = [p for p in family if "trainer.rank" in p.cmdline()]
-        max(ranks, key=psutil.Process.create_time).kill()
+        max(ranks, key=psutil.Process.create_time).send_signal(number)
         return self
 
     def kill_chief(self) -> Run:

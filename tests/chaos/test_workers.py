@@ -109,6 +109,18 @@ def test_a_killed_training_process_is_started_again(
 
 
 @pytest.mark.chaos
+@BOTH
+def test_a_training_process_that_hangs_is_noticed_although_its_worker_lives(
+    start: Start, wanted: Wanted, undisturbed: Undisturbed, survived: Survived, engine: Engine
+) -> None:
+    run = start(wanted(engine=engine, limits=ALERT)).at_round(100).stop_rank(1)
+    report = run.until_finished()
+    survived("SIGSTOP a training process", run, report, "yes")
+    assert report.named("lost")[0]["reason"] == "NetworkPartition"
+    assert report.sha256 == undisturbed(engine=engine).sha256
+
+
+@pytest.mark.chaos
 def test_the_only_worker_survives_its_training_process(
     start: Start, wanted: Wanted, undisturbed: Undisturbed, survived: Survived
 ) -> None:

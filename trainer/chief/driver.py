@@ -22,7 +22,7 @@ from trainer.logs import EventLog
 from trainer.storage import in_thread
 
 TRAIN_S = 24 * 3600.0
-#: A rank that reports no round for this long, or for this many rounds' time, hangs.
+#: Ranks that report no round for as long as this many took hang.
 STALL_ROUNDS = 20
 #: How long a job that ends otherwise waits for a checkpoint that is being written.
 LAST_COMMIT_S = 15.0
@@ -182,9 +182,8 @@ class Driver:
         seed = plan.segment_seed(self.spec.seed, record.segment)
         self.progress.begin(record.round, rounds)
         arguments = {"segment": record.segment, "first_round": record.round, "rounds": rounds, "seed": seed}
-        stall_s = max(self.spec.limits.partition_s, STALL_ROUNDS * (self.progress.round_s or 0.0))
         command = Command(
-            name="train", arguments=dict.fromkeys(loaded.workers, arguments), timeout_s=TRAIN_S, stall_s=stall_s
+            name="train", arguments=dict.fromkeys(loaded.workers, arguments), timeout_s=TRAIN_S, stall_s=self._stall_s
         )
         replies = await self._call_while_committing(command)
         began = self.clock()
@@ -254,7 +253,7 @@ class Driver:
         if self.segment_left_s <= allowed_s:
             return True
         # The round that is being trained, and perhaps one more.
-        if 2 * (self.progress.measured_round_s() or 0.0) > allowed_s:
+        if 2 * (self.progress.measured_s or 0.0) > allowed_s:
             return False
         if self._cutting is None or self._cutting.done():
             self._cutting = asyncio.create_task(self._cut(why))
@@ -273,6 +272,11 @@ class Driver:
         commit, self._commit = self._commit, None
         if commit is not None:
             await asyncio.wait([commit], timeout=LAST_COMMIT_S)
+
+    def _stall_s(self) -> float:
+        """For how long ranks may be without a finished round before they hang: heartbeats come from beside them."""
+        limits, round_s = self.spec.limits, self.progress.measured_s
+        return limits.partition_s if round_s is None else max(limits.heartbeat_s, STALL_ROUNDS * round_s)
 
     def _close_tracker(self) -> None:
         if self._tracker is not None:

@@ -22,14 +22,15 @@ def ignore_progress(_worker: int, _report: Mapping[str, Any]) -> None:
 class Command:
     """One command to the rank process of every worker named in ``arguments``, to be answered within ``timeout_s``.
 
-    ``stall_s`` ends it earlier when no rank has reported progress for so long (0: reports are not expected).
+    ``stall_s`` says for how long no rank may be without progress (0: reports are not expected); it is asked again and
+    again, because how long a round takes is known better while it runs.
     """
 
     name: str
     arguments: Mapping[int, Mapping[str, Any]]
     timeout_s: float
     payload: bytes = b""
-    stall_s: float = 0.0
+    stall_s: Callable[[], float] = float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

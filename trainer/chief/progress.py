@@ -13,12 +13,17 @@ from trainer.logs import EventLog
 
 @dataclass(kw_only=True)
 class Progress:
-    """Follows one job. ``round_s`` is the time of a round in the newest segment; None before the first boundary."""
+    """Follows one job.
+
+    ``round_s`` is the time of a round in the newest segment, None before the first boundary; ``measured_s`` the same as
+    of the newest report, also in the running segment.
+    """
 
     spec: TrainingSpec
     log: EventLog
     clock: Callable[[], float]
     round_s: float | None = None
+    measured_s: float | None = None
     round: int = 0
     _first: int = 0
     _rounds: int = 0
@@ -38,6 +43,8 @@ class Progress:
     def report(self, _worker: int, report: Mapping[str, Any]) -> None:
         """A rank is at a round; the furthest one is shown."""
         self.round = max(self.round, int(report.get("round", 0)))
+        if self.round > self._first:
+            self.measured_s = (self.clock() - self._began) / (self.round - self._first)
         if self._new_group:
             self._new_group = False
             seconds = round(self.clock() - self._began, 3)
@@ -48,13 +55,8 @@ class Progress:
         """All ranks have trained the segment, which has ``rounds`` rounds: measure it."""
         self._took_s = max(self.clock() - self._began, 1e-9)
         self._rounds = rounds
-        self.round_s = self._took_s / rounds
+        self.round_s = self.measured_s = self._took_s / rounds
         self.round = self._first + rounds
-
-    def measured_round_s(self) -> float | None:
-        """Seconds a round takes: in the running segment where one was reported, else in the one before."""
-        done = self.round - self._first
-        return (self.clock() - self._began) / done if done > 0 else self.round_s
 
     def boundary(self, record: Record, work_s: float) -> None:
         """Say where the job is after the segment that was measured, and what the chief itself did for it."""

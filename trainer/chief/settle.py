@@ -85,8 +85,9 @@ def _look_for_silence(
     for worker, silent_s in pulse.silent().items():
         if worker in tasks and not tasks[worker].done():
             verdict.add(worker, SilentError(silent_s))
-    if command.stall_s and not verdict.failures and pulse.clock() - pulse.last >= command.stall_s:
-        _accuse(tasks, f"no rank has made progress for {command.stall_s:.0f} s", verdict)
+    stall_s = command.stall_s()
+    if stall_s and not verdict.failures and pulse.clock() - pulse.last >= stall_s:
+        _accuse(tasks, f"no rank has made progress for {stall_s:.0f} s", verdict)
 
 
 async def _gather_evidence(tasks: Mapping[int, asyncio.Task[Reply]], verdict: Verdict) -> None:

@@ -251,7 +251,7 @@ async def test_rounds_that_take_too_long_are_given_up(tmp_path: Path, drive: Dri
     told: list[bool] = []
 
     def stop() -> None:
-        drivers[0].progress.round_s = 60.0
+        drivers[0].progress.measured_s = drivers[0].progress.round_s = 60.0
         told.append(drivers[0].stop(20.0))
 
     drivers.append(drive(spec(tmp_path), FakeGroup(break_at={("train", 1): stop})))

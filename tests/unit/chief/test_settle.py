@@ -96,7 +96,7 @@ async def test_no_answer_in_time_names_who_did_not_give_one() -> None:
 
 async def test_ranks_that_make_no_progress_are_given_up() -> None:
     with pytest.raises(GroupLostError, match="no rank has made progress for 1 s"):
-        await run({0: replies(60), 1: replies(60)}, Killer(), timeout_s=60, stall_s=0.6)
+        await run({0: replies(60), 1: replies(60)}, Killer(), timeout_s=60, stall_s=lambda: 0.6)
 
 
 async def test_being_cancelled_ends_the_ranks_first() -> None:
@@ -126,7 +126,7 @@ async def test_peers_that_lost_each_other_name_nobody_as_lost() -> None:
 async def test_evidence_that_comes_after_a_stall_takes_its_place() -> None:
     work = {0: replies(60), 1: fails(FailureReason.WORKERS_LOST, "was killed", 0.6)}
     with pytest.raises(GroupLostError, match=r"^worker 1 during train: was killed$"):
-        await run(work, Killer(), stall_s=0.3)
+        await run(work, Killer(), stall_s=lambda: 0.3)
 
 
 async def test_a_chief_that_was_itself_stopped_accuses_nobody() -> None:
@@ -135,7 +135,7 @@ async def test_a_chief_that_was_itself_stopped_accuses_nobody() -> None:
         time.sleep(0.5)
         return await replies(0.2)
 
-    assert await run({0: stops_the_loop()}, Killer(), silent=_silent_once(), stall_s=0.4)
+    assert await run({0: stops_the_loop()}, Killer(), silent=_silent_once(), stall_s=lambda: 0.4)
 
 
 def _silent_once() -> Callable[[], dict[int, float]]:
