@@ -154,7 +154,8 @@ def test_a_slow_worker_is_waited_for(
     run = start(wanted(engine=engine)).at_round(50).slow_worker(1, for_s=6)
     report = run.until_finished()
     survived("a worker at a tenth of its speed", run, report, "yes")
-    assert not report.named("lost")
+    # LightGBM takes a signal in the middle of a receive for the end of its peer; then the group is formed again.
+    assert engine is Engine.LIGHTGBM or not report.named("lost")
     assert report.sha256 == undisturbed(engine=engine).sha256
 
 
@@ -163,7 +164,7 @@ def test_a_slow_worker_is_waited_for(
 def test_workers_killed_again_and_again(
     start: Start, wanted: Wanted, undisturbed: Undisturbed, survived: Survived, engine: Engine
 ) -> None:
-    run = start(wanted(engine=engine, num_workers=4, limits=AT_ONCE, rounds=1000))
+    run = start(wanted(engine=engine, num_workers=4, rounds=1000))
     for boundary, worker in ((50, 0), (200, 1), (400, 2), (600, 3), (800, 0)):
         run.at_round(boundary).kill_workers(worker)
     report = run.until_finished()

@@ -144,7 +144,9 @@ class Driver:
             await self._importing
         self._close_tracker()
         self._tracker = await formation.connect(self.spec, self.group, loaded)
+        began = self.clock()
         await formation.build(self.group, loaded, self.record.pinned_base_score)
+        build_s = round(self.clock() - began, 3)
         if self.record.round:
             model = await asyncio.to_thread(engine_for(self.spec.engine).assemble, self.documents)
             await formation.restore(self.group, loaded, self.record.round, model)
@@ -152,9 +154,8 @@ class Driver:
         self.progress.formed()
         ranks = [{"rank": m.rank, "worker": m.worker_index, "rows": m.rows} for m in self.record.group]
         at = self.record.round
-        self.log.info(
-            "group", f"{len(ranks)} ranks are ready at round {at}", ranks=ranks, round=at, change=change.value
-        )
+        said = {"ranks": ranks, "round": at, "change": change.value, "build_s": build_s}
+        self.log.info("group", f"{len(ranks)} ranks are ready at round {at}", **said)
         if change is GroupChange.RESUMED:
             fields = {"round": self.record.round, "epoch": self.epoch, "passed_over": list(self.found.passed_over)}
             self.log.info("resumed", f"resumed at round {self.record.round}, epoch {self.epoch}", **fields)
