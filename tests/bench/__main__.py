@@ -19,6 +19,7 @@ Measure = Callable[[Bench, Sequence[str]], Iterator[Figure]]
 #: Figures that come from the same jobs, and who measures them.
 GROUPS: Sequence[tuple[Sequence[str], Measure]] = (
     (wall.XGBOOST_FIGURES, wall.xgboost),
+    (wall.DENSE_FIGURES, wall.dense),
     (wall.LIGHTGBM_FIGURES, wall.lightgbm),
     (wall.REAL_FIGURES, wall.real),
     (("checkpoint_cost",), boundaries.checkpoint_cost),

@@ -55,12 +55,14 @@ class Bench:
     samples: int
     _made: dict[str, Sample] = field(default_factory=dict)
 
-    def simulated(self, rows: int, *, for_peers: bool = True) -> Sample:
-        """The simulated rows, loaded once."""
-        name = f"sim_{rows}"
+    def simulated(self, rows: int, *, for_peers: bool = True, dense: bool = False) -> Sample:
+        """The simulated rows, loaded once; see :func:`tests.bench.rows.simulated`."""
+        name = f"{'dense' if dense else 'sim'}_{rows}"
         if name not in self._made:
             say(f"{rows} simulated rows")
-            self._made[name] = simulated(self.stand.bigquery, FOLDER / "rows", name, rows, for_peers=for_peers)
+            self._made[name] = simulated(
+                self.stand.bigquery, FOLDER / "rows", name, rows, for_peers=for_peers, dense=dense
+            )
         return self._made[name]
 
     def real_laps(self) -> Sample | None:

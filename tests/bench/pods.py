@@ -49,16 +49,15 @@ def memory_of(pod: psutil.Process) -> Memory:
     return Memory(total=total, anonymous=anonymous)
 
 
-def rank_cpu_s(stand: Stand) -> float | None:
-    """CPU seconds that all rank processes have used so far; None while there is none."""
-    used, found = 0.0, False
+def rank_cpu_s(stand: Stand) -> float:
+    """CPU seconds that all rank processes have used so far, those included that a living fork server has reaped."""
+    used = 0.0
     with contextlib.suppress(psutil.NoSuchProcess):
         for process in psutil.Process(stand.kubernetes_pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 if "trainer.rank" in process.cmdline():
-                    times, found = process.cpu_times(), True
-                    used += float(times.user + times.system)
-    return used if found else None
+                    used += float(sum(process.cpu_times()[:4]))
+    return used
 
 
 def kill_pod(pod: psutil.Process) -> float:
@@ -104,9 +103,12 @@ class Series:
 
 
 def grown(series: Series, first: float, last: float) -> float:
-    """By how much a number grew between two times, both interpolated."""
+    """By how much a number grew between two times, both interpolated.
+
+    It counts what has happened, and does not become less: whoever takes its count along as it ends has counted.
+    """
     times = [at for at, _ in series.values]
-    numbers = [value for _, value in series.values if isinstance(value, float)]
+    numbers = np.maximum.accumulate([value for _, value in series.values if isinstance(value, float)])
     return float(np.interp(last, times, numbers) - np.interp(first, times, numbers))
 
 

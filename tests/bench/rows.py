@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ FEATURES = (*COUNTS, *FLAGS, *GAPS, *MEASURES)
 MISSING = {"interval_ahead_ms": 0.05, "line_gap_ms": 0.05, "quali_gap_ms": 0.02}
 
 Floats = npt.NDArray[np.float32]
+Columns = Callable[[np.random.Generator, int], tuple[dict[str, Floats], npt.NDArray[np.float64]]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,12 +54,17 @@ class Sample:
         return self.snapshot.total("train")
 
 
-def simulated(bigquery: Any, folder: Path, name: str, rows: int, *, for_peers: bool = True) -> Sample:
-    """``rows`` rows of :data:`FEATURES`, sorted by shard, the same for the same ``rows``."""
+def simulated(
+    bigquery: Any, folder: Path, name: str, rows: int, *, for_peers: bool = True, dense: bool = False
+) -> Sample:
+    """``rows`` rows of :data:`FEATURES`, sorted by shard, the same for the same ``rows``.
+
+    ``dense``: no laps, but as many features that are all normally distributed, and never missing.
+    """
     table = f"{PROJECT}.{STAGING}.bench_{name}"
     file = folder / f"{name}.arrow" if for_peers else None
     with _ArrowFile(file) as peers:
-        for number, chunk in enumerate(_chunks(rows)):
+        for number, chunk in enumerate(_chunks(rows, _dense if dense else _laps)):
             peers.write(chunk.select([*FEATURES, "target"]))
             _load(bigquery, chunk, table, first=number == 0)
     counts = np.bincount(_shard_of(np.arange(rows), rows), minlength=SHARDS)
@@ -82,13 +88,26 @@ def existing(folder: Path, name: str, snapshot: SnapshotRef, features: Sequence[
     return Sample(name=name, snapshot=alone, features=tuple(features), file=file)
 
 
-def _chunks(rows: int) -> Iterator[pa.Table]:
+def _chunks(rows: int, columns_of: Columns) -> Iterator[pa.Table]:
     for number, start in enumerate(range(0, rows, CHUNK_ROWS)):
-        yield _chunk(np.random.default_rng(number), np.arange(start, min(rows, start + CHUNK_ROWS)), rows)
+        keys = np.arange(start, min(rows, start + CHUNK_ROWS))
+        columns, target = columns_of(np.random.default_rng(number), len(keys))
+        yield (
+            pa.table(columns)
+            .append_column("target", pa.array(target))
+            .append_column("shard", pa.array(_shard_of(keys, rows)))
+            .append_column("row_key", pa.array(keys))
+        )
 
 
-def _chunk(random: np.random.Generator, keys: npt.NDArray[np.int64], rows: int) -> pa.Table:
-    count = len(keys)
+def _dense(random: np.random.Generator, count: int) -> tuple[dict[str, Floats], npt.NDArray[np.float64]]:
+    columns = {name: random.standard_normal(count, np.float32) for name in FEATURES}
+    first, second, third, fourth = (columns[name] for name in FEATURES[:4])
+    target = 2 * first + np.sin(3 * second) + third * fourth + 0.3 * random.standard_normal(count)
+    return columns, np.asarray(target, np.float64)
+
+
+def _laps(random: np.random.Generator, count: int) -> tuple[dict[str, Floats], npt.NDArray[np.float64]]:
     columns: dict[str, Floats] = {}
     for most, name in zip(itertools.cycle((45, 5, 70, 78, 20, 20, 27, 4)), COUNTS, strict=False):
         columns[name] = random.integers(0, most, count).astype(np.float32)
@@ -101,13 +120,7 @@ def _chunk(random: np.random.Generator, keys: npt.NDArray[np.int64], rows: int) 
     target = _delta_ms(columns) + random.standard_t(4, count) * 150
     for name, share in MISSING.items():
         columns[name][random.random(count) < share] = np.nan
-    shards = _shard_of(keys, rows)
-    return (
-        pa.table(columns)
-        .append_column("target", pa.array(target))
-        .append_column("shard", pa.array(shards))
-        .append_column("row_key", pa.array(keys))
-    )
+    return columns, target
 
 
 def _delta_ms(columns: dict[str, Floats]) -> npt.NDArray[np.float64]:

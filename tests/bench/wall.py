@@ -30,11 +30,15 @@ PAIRS = {
     "wall_vs_lightgbm_dask": ("ours_2w", "dask"),
     "lightgbm_vs_plain_2w": ("ours_2w", "plain"),
     "lightgbm_dask_vs_plain": ("dask", "plain"),
+    "dense_wall_vs_plain_2w": ("ours_2w", "plain"),
+    "dense_wall_vs_xgboost_dask": ("ours_2w", "dask"),
+    "dense_xgboost_dask_vs_plain": ("dask", "plain"),
     "real_wall_vs_plain_2w": ("ours_2w", "plain"),
     "real_wall_vs_xgboost_dask": ("ours_2w", "dask"),
 }
 XGBOOST_FIGURES = ("wall_vs_plain_2w", "wall_vs_plain_1w", "wall_vs_xgboost_dask", "xgboost_dask_vs_plain")
 LIGHTGBM_FIGURES = ("wall_vs_lightgbm_dask", "lightgbm_vs_plain_2w", "lightgbm_dask_vs_plain")
+DENSE_FIGURES = ("dense_wall_vs_plain_2w", "dense_wall_vs_xgboost_dask", "dense_xgboost_dask_vs_plain")
 REAL_FIGURES = ("real_wall_vs_plain_2w", "real_wall_vs_xgboost_dask")
 
 Run = Callable[[], tuple[float, dict[str, Any]]]
@@ -43,6 +47,11 @@ Run = Callable[[], tuple[float, dict[str, Any]]]
 def xgboost(bench: Bench, wanted: Sequence[str]) -> Iterator[Figure]:
     """The figures of XGBoost on simulated rows."""
     yield from _pairs(bench, wanted, bench.simulated(bench.scale.rows), Engine.XGBOOST)
+
+
+def dense(bench: Bench, wanted: Sequence[str]) -> Iterator[Figure]:
+    """The figures of XGBoost on rows of distinct numbers, none missing: packed tighter, with more to exchange."""
+    yield from _pairs(bench, wanted, bench.simulated(bench.scale.rows, dense=True), Engine.XGBOOST)
 
 
 def lightgbm(bench: Bench, wanted: Sequence[str]) -> Iterator[Figure]:

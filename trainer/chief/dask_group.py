@@ -33,6 +33,7 @@ from trainer.chief.group import (
 )
 from trainer.chief.settle import Pulse, settle
 from trainer.contract import FailureReason, TrainingFailure, TrainingSpec
+from trainer.dask_settings import QUIET
 from trainer.logs import EventLog, adopt_logger
 from trainer.worker import remote
 
@@ -57,6 +58,7 @@ class QuietScheduler(Scheduler):
 def dask_config(heartbeat_s: float, scratch: Path) -> dict[str, Any]:
     """Dask's configuration for a group whose workers are given up after ``heartbeat_s`` seconds of silence."""
     return {
+        **QUIET,
         "temporary-directory": str(scratch),
         "distributed.scheduler.allowed-failures": 0,
         "distributed.scheduler.work-stealing": False,

@@ -46,8 +46,12 @@ class Rows:
 
     def batches(self, rows: int = BATCH_ROWS) -> Iterator[Floats]:
         """[at most ``rows``, features] matrices; no rows are one empty matrix, so that its width is still known."""
+        return (matrix(some) for some in self.tables(rows))
+
+    def tables(self, rows: int = BATCH_ROWS) -> Iterator[pa.Table]:
+        """The same batches as Arrow columns, which are not copied."""
         for start in range(0, max(len(self), 1), rows):
-            yield matrix(self.features.slice(start, rows))
+            yield self.features.slice(start, rows)
             self.forget()
 
     def forget(self) -> None:

@@ -20,6 +20,7 @@ from distributed import Nanny, Security
 from distributed.core import Status
 
 from trainer.contract import FailureReason, Outcome, TrainingFailure
+from trainer.dask_settings import QUIET
 from trainer.ending import failure_outcome
 from trainer.health import HealthServer
 from trainer.logs import EventLog, adopt_logger
@@ -95,7 +96,7 @@ class WorkerService:
         remote.begin_again()
         while True:
             await self._unless_stopped(self._chief_is_up(certificates, deadline))
-            with dask.config.set({"distributed.comm.timeouts.tcp": f"{SILENCE_S}s"}):
+            with dask.config.set({**QUIET, "distributed.comm.timeouts.tcp": f"{SILENCE_S}s"}):
                 try:
                     return await self._unless_stopped(self._started(certificates))
                 except OSError as e:  # the chief went between the check and the start, or the old name is still taken
