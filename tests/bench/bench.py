@@ -30,7 +30,7 @@ SCALES = {
     "full": Scale(
         rows=2_000_000,
         rounds=100,
-        checkpoint_rows=500_000,
+        checkpoint_rows=2_000_000,
         checkpoint_rounds=1000,
         memory_rows=20_800_000,
         recovery_rows=400_000,

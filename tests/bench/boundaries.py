@@ -27,14 +27,15 @@ CHIEF_WORKERS, CHIEF_ROUNDS, CHIEF_EVERY = 10, 100, 5
 
 
 def checkpoint_cost(bench: Bench, wanted: Sequence[str]) -> Iterator[Figure]:
-    """The same job with a checkpoint every 100 rounds and with one at its end, in turns."""
+    """The same job with a checkpoint every 100 rounds and with one at its end, in turns that begin with either."""
     sample = bench.simulated(bench.scale.checkpoint_rows, for_peers=False)
     rounds = bench.scale.checkpoint_rounds
     took: dict[int, list[float]] = {EVERY: [], NEVER: []}
     details = []
     for turn in range(bench.samples):
-        for every, times in took.items():
-            ran = run_job(bench.stand, _job("checkpoints", sample, rounds, every, depth=6))
+        for every in (EVERY, NEVER) if turn % 2 else (NEVER, EVERY):
+            ran = run_job(bench.stand, _job("checkpoints", sample, rounds, every, depth=8))
+            times = took[every]
             times.append(ran.result.seconds["training"] + ran.result.seconds.get("finishing", 0.0))
             details.append({"every": every, **_spent(ran)})
             say(f"checkpoint every {every} rounds, {turn + 1}/{bench.samples}: {times[-1]:.2f} s {details[-1]}")
@@ -42,7 +43,7 @@ def checkpoint_cost(bench: Bench, wanted: Sequence[str]) -> Iterator[Figure]:
     cpu = [statistics.median(d["cpu_s"] for d in details if d["every"] == every) for every in (EVERY, NEVER)]
     in_cpu = round(cpu[0] / cpu[1] - 1, 4)
     samples = {"every_100": took[EVERY], "every_1000": took[NEVER], "cost_in_cpu": in_cpu, "details": details}
-    note = f"{sample.rows} rows x {len(sample.features)}, depth 6, {rounds} rounds, 2 workers"
+    note = f"{sample.rows} rows x {len(sample.features)}, depth 8, {rounds} rounds, 2 workers"
     yield from (Figure(figure=name, value=often / never - 1, samples=samples, note=note) for name in wanted)
 
 
@@ -69,7 +70,10 @@ def boundary_growth(bench: Bench, wanted: Sequence[str]) -> Iterator[Figure]:
 
 
 def chief_work(bench: Bench, wanted: Sequence[str]) -> Iterator[Figure]:
-    """The chief's own work at a boundary with ten workers: what it says itself, beside the CPU it used meanwhile."""
+    """The chief's CPU from a boundary to the next, with ten workers and 5 rounds between: more than its own work there.
+
+    What it says itself of its own work is in the samples.
+    """
     sample = bench.simulated(SMALL_ROWS, for_peers=False)
     series = Series(lambda: _cpu_s(pods(bench.stand, "trainer.chief").get(0)), 0.1)
     job = _job("chief", sample, CHIEF_ROUNDS, CHIEF_EVERY, depth=3, workers=CHIEF_WORKERS)
@@ -79,12 +83,12 @@ def chief_work(bench: Bench, wanted: Sequence[str]) -> Iterator[Figure]:
     first, last = seconds(boundaries[0]), seconds(boundaries[-1])
     used = [value for at, value in series.values if first <= at <= last and isinstance(value, float)]
     cpu_ms = 1000 * (used[-1] - used[0]) / (len(boundaries) - 1)
-    said = [1000 * float(one["work_s"]) for one in boundaries if "work_s" in one]
-    samples = {"work_ms": [round(v, 2) for v in said], "cpu_ms": round(cpu_ms, 2)}
-    note = f"{CHIEF_WORKERS} workers, {len(boundaries)} boundaries of {CHIEF_EVERY} rounds; "
-    note += "median of work_s" if said else "no work_s in the log: all CPU of the chief's process, a round's included"
-    value = statistics.median(said) if said else cpu_ms
-    yield from (Figure(figure=name, value=value, samples=samples, note=note) for name in wanted)
+    said = [1000 * float(one["work_s"]) for one in boundaries]
+    samples = {"own_work_ms": [round(v, 2) for v in said]}
+    note = (
+        f"{CHIEF_WORKERS} workers, {len(boundaries)} boundaries, {CHIEF_EVERY} rounds between two; all CPU of the chief"
+    )
+    yield from (Figure(figure=name, value=cpu_ms, samples=samples, note=note) for name in wanted)
 
 
 def _job(name: str, sample: Sample, rounds: int, every: int, *, depth: int, workers: int = 2) -> Wanted:

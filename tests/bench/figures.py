@@ -38,6 +38,11 @@ BARS: Mapping[str, Bar] = {
     "source_scans": Bar(unit="scans", most=1.0),
     "recovery_kill9_s": Bar(unit="s", most=2.0),
     "recovery_vs_ray_train": Bar(unit="ratio", most=0.25),
+    # A core's nanoseconds a row, feature and round; a row and feature; a row and tree. A worker's MiB of features a second.
+    "round_ns": Bar(unit="ns", most=None),
+    "build_ns": Bar(unit="ns", most=None),
+    "restore_ns": Bar(unit="ns", most=None),
+    "load_mib_s": Bar(unit="MiB/s", most=None),
 }
 
 
