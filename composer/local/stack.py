@@ -131,7 +131,7 @@ class Stack:
         self._supervisor.start(
             "kubernetes",
             _module("composer.local.kubernetes", places.folder("kubernetes"), kubernetes_ready, ports["kubernetes"])
-            + ["--kubeconfig", str(kubeconfig), "--python", python(), *_pod_environment()],
+            + ["--kubeconfig", str(kubeconfig), "--python", python(), "--pod-env", f"PYTHONPATH={REPOSITORY}"],
             base,
             REPOSITORY,
         )
@@ -208,12 +208,6 @@ class Stack:
             time.sleep(0.05)
         ready: dict[str, str] = json.loads(path.read_text())
         return ready
-
-
-def _pod_environment() -> list[str]:
-    """The trainer for pods, which here have no image that holds it, and where their bytecode goes."""
-    values = {"PYTHONPATH": str(REPOSITORY), "PYTHONPYCACHEPREFIX": os.environ.get("PYTHONPYCACHEPREFIX", "")}
-    return [word for name, value in values.items() if value for word in ("--pod-env", f"{name}={value}")]
 
 
 def _module(name: str, data: Path, ready: Path, port: int) -> list[str]:

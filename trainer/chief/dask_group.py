@@ -31,7 +31,7 @@ from trainer.chief.group import (
     Reply,
     ignore_progress,
 )
-from trainer.chief.settle import Pulse, settle
+from trainer.chief.settle import GONE, Pulse, settle
 from trainer.contract import FailureReason, TrainingFailure, TrainingSpec
 from trainer.dask_settings import QUIET
 from trainer.logs import EventLog, adopt_logger
@@ -155,7 +155,7 @@ class DaskGroup:
             await self.dissolve()
             message = f"workers {', '.join(map(str, gone))} were gone before {command.name}"
             raise GroupLostError(FailureReason.WORKERS_LOST, message, gone)
-        self._pulse = pulse = Pulse(on_progress, lambda: self._silent(self._addresses))
+        self._pulse = pulse = Pulse(on_progress, lambda: self._silent(self._addresses), self._gone)
         futures = {worker: self._submit(worker, command) for worker in command.arguments}
         tasks = {worker: asyncio.create_task(_reply(future)) for worker, future in futures.items()}
 
@@ -206,6 +206,10 @@ class DaskGroup:
         names = {str(w.name): address for address, w in self.scheduler.workers.items()}
         indices = {int(name): address for name, address in names.items() if name.isdigit()}
         return {index: address for index, address in sorted(indices.items()) if count is None or index < count}
+
+    def _gone(self) -> list[int]:
+        """The members of the group whose worker is not connected any more."""
+        return [index for index, address in self._addresses.items() if address not in self.scheduler.workers]
 
     def _submit(self, worker: int, command: Command) -> Future:
         return self.client.submit(
@@ -307,7 +311,7 @@ async def _reply(future: Future) -> Reply:
     try:
         answer = await future
     except (KilledWorker, NoValidWorkerError) as e:
-        raise TrainingFailure(FailureReason.WORKERS_LOST, "the connection to it ended, or it stopped answering") from e
+        raise TrainingFailure(FailureReason.WORKERS_LOST, GONE) from e
     except asyncio.CancelledError as e:
         if not future.cancelled():
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,17 +15,21 @@ from trainer.contract import FailureReason, TrainingFailure
 TICK_S = 0.5
 #: After the first failure the others have this long to fail by themselves: a peer of a dead rank may be heard first.
 EVIDENCE_S = 3.0
+EVIDENCE_TICK_S = 0.05
+GONE = "the connection to it ended, or it stopped answering"
 
 
 @dataclass
 class Pulse:
-    """When a rank last made progress, and which workers are silent; wraps the caller's progress function.
+    """When a rank last made progress, and which workers are silent or gone; wraps the caller's progress function.
 
-    ``silent`` returns how long, in seconds, each worker has not been heard of that should have been.
+    ``silent`` returns how long, in seconds, each worker has not been heard of that should have been; ``gone`` the
+    workers that are not connected any more.
     """
 
     forward: Progress
     silent: Callable[[], Mapping[int, float]] = dict
+    gone: Callable[[], Collection[int]] = tuple
     clock: Callable[[], float] = time.monotonic
     last: float = field(init=False)
 
@@ -51,7 +55,7 @@ async def settle(
         await _until_failure(tasks, command, pulse, verdict)
         if not verdict.failures:
             return {worker: task.result() for worker, task in tasks.items()}
-        await _gather_evidence(tasks, verdict)
+        await _gather_evidence(tasks, pulse, verdict)
     except asyncio.CancelledError:
         await _end(tasks, kill)
         raise
@@ -69,6 +73,8 @@ async def _until_failure(
         _collect(tasks, verdict)
         now = pulse.clock()
         on_time, looked_at = now - looked_at < 2 * TICK_S, now
+        if pending and not verdict.failures:
+            _miss(tasks, pulse, verdict)
         if pending and not verdict.failures:
             _look_for_silence(tasks, command, pulse, verdict, on_time=on_time)
             if now >= deadline:
@@ -90,14 +96,22 @@ def _look_for_silence(
         _accuse(tasks, f"no rank has made progress for {stall_s:.0f} s", verdict)
 
 
-async def _gather_evidence(tasks: Mapping[int, asyncio.Task[Reply]], verdict: Verdict) -> None:
+async def _gather_evidence(tasks: Mapping[int, asyncio.Task[Reply]], pulse: Pulse, verdict: Verdict) -> None:
     until = time.monotonic() + EVIDENCE_S
-    while not verdict.is_clear and (left := until - time.monotonic()) > 0:
+    while not verdict.is_clear and time.monotonic() < until:
         pending = {task for task in tasks.values() if not task.done()}
         if not pending:
             return
-        await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(pending, timeout=EVIDENCE_TICK_S, return_when=asyncio.FIRST_COMPLETED)
         _collect(tasks, verdict)
+        _miss(tasks, pulse, verdict)
+
+
+def _miss(tasks: Mapping[int, asyncio.Task[Reply]], pulse: Pulse, verdict: Verdict) -> None:
+    # A command that was on its way to a worker as it went is neither refused nor answered: Dask waits for the worker.
+    for worker in pulse.gone():
+        if worker in tasks and not tasks[worker].done():
+            verdict.add(worker, TrainingFailure(FailureReason.WORKERS_LOST, GONE))
 
 
 def _collect(tasks: Mapping[int, asyncio.Task[Reply]], verdict: Verdict) -> None:

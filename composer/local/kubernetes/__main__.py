@@ -21,6 +21,7 @@ from composer.local.kubernetes.store import Key, Store, now
 
 PR_SET_PDEATHSIG = 1
 NAMESPACES = ("default", "kube-system", "f1-training")
+BYTECODE = ("PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE")
 
 
 def main() -> int:
@@ -33,7 +34,9 @@ def main() -> int:
     pods.mkdir(parents=True)
     store = Store()
     controllers = Controllers(store, backoff_s=arguments.job_backoff_s)
-    environment = dict(pair.split("=", 1) for pair in arguments.pod_env)
+    # Pods import the repository's own files here: where bytecode goes holds for them too.
+    bytecode = {name: os.environ[name] for name in BYTECODE if os.environ.get(name)}
+    environment = bytecode | dict(pair.split("=", 1) for pair in arguments.pod_env)
     hosts = arguments.data_dir / "hosts"
     node = Node(folder=pods, python=arguments.python, hosts=hosts, pod_environment=environment)
     kubelet = controllers.kubelet = Kubelet(store, node, controllers.record)

@@ -116,6 +116,17 @@ async def test_a_silent_worker_is_named_and_not_its_peers() -> None:
     assert (caught.value.reason, caught.value.lost) == (FailureReason.NETWORK_PARTITION, (1,))
 
 
+@pytest.mark.parametrize("peer_fails", [True, False])
+async def test_a_worker_that_went_before_the_command_reached_it_is_named(peer_fails: bool) -> None:
+    peer = fails(FailureReason.NETWORK_PARTITION, "lost its peers", 0.1) if peer_fails else replies(60)
+    tasks = {i: asyncio.create_task(work) for i, work in enumerate((peer, replies(60), replies(60)))}
+    began = time.monotonic()
+    with pytest.raises(GroupLostError, match=r"^worker 1 during train: the connection to it ended") as caught:
+        await settle(tasks, command(), Pulse(ignore_progress, gone=lambda: [1]), Killer())
+    assert (caught.value.reason, caught.value.lost) == (FailureReason.WORKERS_LOST, (1,))
+    assert time.monotonic() - began < 3
+
+
 async def test_peers_that_lost_each_other_name_nobody_as_lost() -> None:
     work = {0: fails(FailureReason.NETWORK_PARTITION, "lost its peers"), 1: replies(60)}
     with pytest.raises(GroupLostError, match="worker 0 during train: lost its peers") as caught:

@@ -39,7 +39,12 @@ def parsed(folder: Path) -> Any:
     empty.write_text("from airflow.sdk import DAG\ndag = DAG('empty', schedule=None)\n")
     done = subprocess.run(
         [sys.executable, "-c", PARSE, str(empty), str(DAG_FILE)],
-        env={"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'plugins'}", "AIRFLOW_HOME": str(folder), "HOME": str(folder)},
+        env={
+            "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'plugins'}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "AIRFLOW_HOME": str(folder),
+            "HOME": str(folder),
+        },
         cwd=folder,
         capture_output=True,
         text=True,
