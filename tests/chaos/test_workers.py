@@ -169,7 +169,9 @@ def test_workers_killed_again_and_again(
         run.at_round(boundary).kill_workers(worker)
     report = run.until_finished()
     survived("kill -9 five workers, one by one", run, report, "not expected")
-    assert report.metric == pytest.approx(undisturbed(engine=engine, num_workers=4, rounds=1000).metric, rel=0.01)
+    # On these 12,000 rows undisturbed jobs of 2 to 4 workers differ by 2 % among each other: 1 % is asked beyond that.
+    errors = [undisturbed(engine=engine, num_workers=n, rounds=1000).metric for n in (2, 3, 4)]
+    assert min(errors) * 0.99 <= report.metric <= max(errors) * 1.01
 
 
 @pytest.mark.chaos
