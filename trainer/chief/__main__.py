@@ -13,6 +13,7 @@ from trainer.contract import TrainingSpec
 from trainer.ending import conclude, exit_within, failure_outcome
 from trainer.environment import PodEnvironment, read_environment
 from trainer.logs import EventLog, open_log
+from trainer.optional import do_without
 
 
 def main(argv: Sequence[str]) -> int:
@@ -37,4 +38,5 @@ async def _live(spec: TrainingSpec, pod: PodEnvironment, log: EventLog) -> int:
 
 
 if __name__ == "__main__":
+    do_without()
     sys.exit(main(sys.argv[1:]))

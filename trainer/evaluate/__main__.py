@@ -17,6 +17,7 @@ from trainer.ending import conclude, exit_within, failure_outcome
 from trainer.environment import config_error, read_environment
 from trainer.evaluate.evaluation import evaluate
 from trainer.logs import EventLog, open_log
+from trainer.optional import do_without
 
 
 def main(argv: Sequence[str]) -> int:
@@ -60,4 +61,5 @@ def _evaluated(spec: EvaluationSpec, log: EventLog) -> Outcome:
 
 
 if __name__ == "__main__":
+    do_without()
     sys.exit(main(sys.argv[1:]))

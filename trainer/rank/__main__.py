@@ -17,6 +17,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from trainer.optional import do_without
 from trainer.rank.fork_server import serve
 from trainer.rank.frames import EndOfFrames, Frames
 from trainer.rank.gate import Gate
@@ -89,4 +90,5 @@ def _die_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
+    do_without()
     main(int(sys.argv[1]), int(sys.argv[2]))

@@ -50,6 +50,14 @@ def load(rank: RankProcess, spec: TrainingSpec) -> None:
     rank.call("build", {"base_score": 90.0}, timeout_s=30)
 
 
+def test_a_rank_has_not_loaded_what_it_does_not_use(rank: RankProcess, spec: TrainingSpec) -> None:
+    pytest.importorskip("sklearn")
+    load(rank, spec)
+    loaded = {Path(m.path) for m in psutil.Process(rank.pid).memory_maps()}
+    assert any("lightgbm" in path.parts for path in loaded)
+    assert [path for path in loaded if {"sklearn", "pandas"} & set(path.parts)] == []
+
+
 def gone(pid: int, within_s: float = 10) -> bool:
     """Whether it ends in time; that nobody has asked for its exit code yet does not count."""
     deadline = time.monotonic() + within_s
