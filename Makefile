@@ -53,7 +53,7 @@ test: $(VENV)/.dev ## all tests, with line coverage; ARGS= for pytest
 	@exec .ci/test $(ARGS)
 
 chaos: $(VENV)/.dev ## every fault of the chaos suite, and a table of what was survived; ARGS= for pytest
-	@exec .ci/test tests/chaos -m '' $(ARGS)
+	@exec .ci/test tests/chaos tests/integration/jobs -m '' $(ARGS)
 
 # The peers are installed apart from us: Dask's and Ray's own integrations, and the plain libraries.
 var/bench/venv/.done: requirements/bench.txt | $(BIN)/python

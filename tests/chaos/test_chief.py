@@ -10,22 +10,21 @@ from collections.abc import Callable
 import pytest
 
 from tests.chaos.cluster import Report
-from tests.chaos.conftest import SEGMENT, Start, Wanted, rounds_lost
+from tests.chaos.conftest import SEGMENT, XGBOOST_FIRST, Start, Wanted, rounds_lost
 from trainer.contract import Engine, FailureReason, GroupChange
 
 pytestmark = pytest.mark.timeout(180)
-BOTH = pytest.mark.parametrize("engine", Engine)
 Undisturbed = Callable[..., Report]
 Survived = Callable[..., None]
 
 
-@BOTH
+@XGBOOST_FIRST
 def test_a_killed_chief_is_followed_by_one_that_goes_on(
     start: Start, wanted: Wanted, undisturbed: Undisturbed, survived: Survived, engine: Engine
 ) -> None:
     run = start(wanted(engine=engine)).at_round(150).kill_chief()
     report = run.until_finished()
-    survived("kill -9 the chief", run, report, "yes", detected_by="listening")
+    survived("kill -9 the chief", run, report, undisturbed(engine=engine), detected_by="listening")
     assert report.named("resumed")[0]["round"] >= 150
     assert rounds_lost(report) <= SEGMENT
     assert report.sha256 == undisturbed(engine=engine).sha256
@@ -38,7 +37,7 @@ def test_a_chief_that_is_told_to_stop_commits_what_is_trained(
     stopped = run.chief
     assert stopped.outcome().reason is FailureReason.PREEMPTED
     report = run.start_chief().until_finished()
-    survived("SIGTERM the chief", run, report, "yes", detected_by="resumed")
+    survived("SIGTERM the chief", run, report, undisturbed(), detected_by="resumed")
     assert report.named("resumed")[-1]["round"] == stopped.outcome().last_round
     # The segment ended within the notice, so it was not cut short, and nothing is different.
     assert report.sha256 == undisturbed().sha256
@@ -58,7 +57,7 @@ def test_nothing_that_a_zombie_writes_is_resumed_from(
     run.start_chief().at_round(200)
     zombie.signal(signal.SIGCONT)
     report = run.until_finished()
-    survived("a chief stopped, replaced, continued", run, report, "yes", detected_by="resumed")
+    survived("a chief stopped, replaced, continued", run, report, undisturbed(), detected_by="resumed")
     assert zombie.wait(120) == os.EX_UNAVAILABLE
     assert zombie.outcome().reason in (FailureReason.CHIEF_LOST, FailureReason.WORKERS_LOST)
     assert report.manifest is not None
@@ -68,9 +67,11 @@ def test_nothing_that_a_zombie_writes_is_resumed_from(
 
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
-def test_fifty_kills_of_the_chief(start: Start, wanted: Wanted, undisturbed: Undisturbed, survived: Survived) -> None:
-    # One worker, the chief itself: fifty starts are what this takes, and the rules are the same.
-    changes = {"num_workers": 1, "rounds": 20_000}
+@pytest.mark.parametrize(("num_workers", "rounds"), [(1, 20_000), (2, 10_000)])
+def test_fifty_kills_of_the_chief(
+    start: Start, wanted: Wanted, undisturbed: Undisturbed, survived: Survived, num_workers: int, rounds: int
+) -> None:
+    changes = {"num_workers": num_workers, "rounds": rounds}
     generator = random.Random(50)
     run = start(wanted(**changes))
     kills = 0
@@ -83,7 +84,8 @@ def test_fifty_kills_of_the_chief(start: Start, wanted: Wanted, undisturbed: Und
         run.kill_chief()
         kills += 1
     report = run.until_finished(400)
-    survived(f"kill -9 the chief, {kills} times", run, report, "yes", detected_by="resumed")
+    fault = f"kill -9 the chief of {num_workers}, {kills} times"
+    survived(fault, run, report, undisturbed(**changes), detected_by="resumed")
     assert kills == 50
     assert [event.change for event in report.manifest.lineage].count(GroupChange.RESUMED) >= 45  # type: ignore[union-attr]
     assert report.sha256 == undisturbed(**changes).sha256

@@ -8,30 +8,31 @@ from collections.abc import Callable
 import pytest
 
 from tests.chaos.cluster import Report
-from tests.chaos.conftest import Start, Wanted
+from tests.chaos.conftest import BOTH, STEADY, Start, Wanted
 from tests.chaos.network import Network
 from trainer.contract import Engine, FailureReason, Limits
 
 pytestmark = pytest.mark.timeout(240)
-BOTH = pytest.mark.parametrize("engine", Engine)
 Undisturbed = Callable[..., Report]
 Survived = Callable[..., None]
 
 
+@pytest.mark.chaos
 @BOTH
 def test_a_worker_that_is_cut_off_is_left_behind_and_joins_again(
     start: Start, wanted: Wanted, undisturbed: Undisturbed, survived: Survived, network: Network, engine: Engine
 ) -> None:
     limits = Limits(worker_start_s=60, heartbeat_s=2, regroup_grace_s=0, partition_s=60)
-    run = start(wanted(engine=engine, limits=limits, rounds=2000), network=network).at_round(100).cut(1)
+    steady = {"engine": engine, "rounds": 2000, "params": STEADY[engine]}
+    run = start(wanted(**steady, limits=limits), network=network).at_round(100).cut(1)
     run.after("group").mend(1)
     run.after("changed", joined=[1])
     report = run.until_finished()
-    survived("cut off a worker, survivors go on", run, report, "not expected")
+    survived("cut off a worker, survivors go on", run, report, undisturbed(**steady))
     assert (report.named("lost")[0]["workers"], report.named("lost")[0]["reason"]) == ([1], "NetworkPartition")
     assert report.manifest is not None
     assert [m.worker_index for m in report.manifest.group] == [0, 1, 2]
-    assert report.metric == pytest.approx(undisturbed(engine=engine, rounds=2000).metric, rel=0.01)
+    assert report.metric == pytest.approx(undisturbed(**steady).metric, rel=0.01)
 
 
 def test_a_partition_pauses_the_job_until_the_quorum_is_back(
@@ -41,7 +42,7 @@ def test_a_partition_pauses_the_job_until_the_quorum_is_back(
     run = start(wanted(limits=limits), network=network).at_round(100).cut(0, 1, 2)
     run.after("paused").mend(0, 1, 2)
     report = run.until_finished()
-    survived("cut off all workers, mended", run, report, "yes")
+    survived("cut off all workers, mended", run, report, undisturbed())
     assert report.named("lost")[0]["reason"] == "NetworkPartition"
     assert report.sha256 == undisturbed().sha256
 
@@ -53,7 +54,7 @@ def test_a_partition_that_lasts_ends_the_job(
     limits = Limits(worker_start_s=60, heartbeat_s=2, regroup_grace_s=1, partition_s=5)
     run = start(wanted(limits=limits), network=network).at_round(100).cut(0, 1)
     report = run.until_ended()
-    survived("cut off two of three for good", run, report, "ends: NetworkPartition")
+    survived("cut off two of three for good", run, report)
     assert report.exit_code == os.EX_UNAVAILABLE
     assert report.outcome.reason is FailureReason.NETWORK_PARTITION
     assert "within 5 s" in report.outcome.message

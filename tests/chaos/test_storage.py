@@ -43,7 +43,7 @@ def delete(run: Run) -> None:
     newest(run)[1].unlink()
 
 
-@pytest.mark.parametrize("damage", [corrupt, truncate, delete])
+@pytest.mark.parametrize("damage", [corrupt, *(pytest.param(d, marks=pytest.mark.chaos) for d in (truncate, delete))])
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
     start: Start, wanted: Wanted, undisturbed: Undisturbed, survived: Survived, damage: Callable[[Run], None]
 ) -> None:
@@ -51,7 +51,8 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
     last = int(newest(run)[0].parent.name)
     damage(run)
     report = run.start_chief().until_finished()
-    survived(f"kill the chief, {damage.__name__} the newest checkpoint", run, report, "yes", detected_by="passed-over")
+    fault = f"kill the chief, {damage.__name__} the newest checkpoint"
+    survived(fault, run, report, undisturbed(), detected_by="passed-over")
     assert report.named("passed-over")
     assert report.named("resumed")[0]["round"] == last - 50
     assert report.sha256 == undisturbed().sha256
@@ -86,7 +87,7 @@ def test_a_full_disk_ends_the_job_and_a_larger_one_continues_it(
     assert outcome.last_round == committed
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True, timeout=20)
     report = run.start_chief().until_finished()
-    survived("a full disk, then a larger one", run, report, "yes", detected_by="resumed")
+    survived("a full disk, then a larger one", run, report, undisturbed(), detected_by="resumed")
     assert report.sha256 == undisturbed().sha256
 
 

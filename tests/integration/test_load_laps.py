@@ -138,7 +138,7 @@ def xgboost_errors(rows: dict[str, Split]) -> tuple[float, xgboost.Booster]:
     """Mean absolute error in ms on the test split, stopped early on validation, with the catalogue's parameters."""
     names = list(ENTRY.features)
     data = {split: xgboost.DMatrix(x, y, feature_names=names) for split, (x, y) in rows.items()}
-    params = {"objective": "reg:absoluteerror", "seed": ENTRY.seed, **ENTRY.engine_params(Engine.XGBOOST)}
+    params = {"objective": "reg:absoluteerror", "seed": ENTRY.seed, "nthread": 1, **ENTRY.engine_params(Engine.XGBOOST)}
     booster = xgboost.train(
         params, data["train"], ENTRY.rounds, evals=[(data["validation"], "validation")],
         early_stopping_rounds=ENTRY.early_stopping_rounds, verbose_eval=False,
@@ -150,7 +150,8 @@ def xgboost_errors(rows: dict[str, Split]) -> tuple[float, xgboost.Booster]:
 def lightgbm_error(rows: dict[str, Split]) -> float:
     """As :func:`xgboost_errors`."""
     train = lightgbm.Dataset(*rows["train"])
-    params = {"objective": "regression_l1", "seed": ENTRY.seed, "verbosity": -1, **ENTRY.engine_params(Engine.LIGHTGBM)}
+    params = {"objective": "regression_l1", "seed": ENTRY.seed, "verbosity": -1, "num_threads": 1}
+    params |= ENTRY.engine_params(Engine.LIGHTGBM)
     booster = lightgbm.train(
         params, train, ENTRY.rounds, [train.create_valid(*rows["validation"])],
         callbacks=[lightgbm.early_stopping(ENTRY.early_stopping_rounds, verbose=False)],

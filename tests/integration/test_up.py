@@ -20,6 +20,7 @@ from composer.local.places import REPOSITORY, Places
 from composer.local.ports import free_ports
 from composer.local.stack import StackInfo, running_stack
 from tests.integration import browser
+from tests.integration.jobs.pods import UNMEASURED
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 RUN_S = 200
@@ -43,7 +44,12 @@ def command(*words: str, environment: dict[str, str]) -> subprocess.CompletedPro
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     root = tmp_path_factory.mktemp("var")
-    environment = {**os.environ, "F1_VAR": str(root), "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'plugins'}"}
+    environment = {
+        **os.environ,
+        **UNMEASURED,
+        "F1_VAR": str(root),
+        "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'plugins'}",
+    }
     places = Places(root=root)
     port = free_ports(1)[0]
     done = command("composer.local.up", "up", "--port", str(port), environment=environment)
