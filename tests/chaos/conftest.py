@@ -23,7 +23,6 @@ from trainer.contract import (
     OutputUris,
     SnapshotRef,
     TrainingSpec,
-    layout,
 )
 
 __all__ = ["snapshot", "snapshot_file", "storage_port"]
@@ -202,7 +201,7 @@ def strays(spec: TrainingSpec) -> list[str]:
     folder = local(spec.output.checkpoints)
     files = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     manifests = {f for f in files if f.endswith("manifest.json")}
-    known = {layout.OUTCOME} | {f for f in files if f.endswith("epoch.json")} | manifests
+    known = {f for f in files if f.endswith(("epoch.json", "outcome.json"))} | manifests
     for name in manifests:
         try:
             known |= {part.file for part in Manifest.from_json((folder / name).read_text()).segments}

@@ -97,7 +97,8 @@ def test_a_bucket_that_fails_one_call_in_three(
 ) -> None:
     faults = OneInThree(503)
     buckets = tmp_path / "buckets"
-    with running_gcs(buckets, faults) as address:
+    # With the rights that pods have.
+    with running_gcs(buckets, faults, may_delete=False) as address:
         launcher.environment |= {
             "STORAGE_EMULATOR_HOST": address,
             "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",

@@ -26,19 +26,21 @@ class Finished:
 def write_result(spec: TrainingSpec, finished: Finished, artifacts: ObjectStore) -> str:
     """Write booster and result below ``artifacts``; the same again changes nothing. Returns the result's URI.
 
+    Nothing is replaced: where another model of this run is there already, this one goes beside it.
+
     Raises:
         TrainingFailure: what the storage refused, naming the URI.
     """
     rounds = plan.model_rounds(spec, finished.manifest)
     model = engine_for(spec.engine).assemble(list(finished.documents), rounds=rounds)
     name = layout.BOOSTER_FILES[spec.engine.value]
-    result = _result(spec, finished, rounds, artifacts.uri_of(name), model)
     with storage_errors(artifacts.uri_of(name)):
-        artifacts.put(name, model)
+        name = artifacts.create_beside(name, model)
+    result = _result(spec, finished, rounds, artifacts.uri_of(name), model)
     with storage_errors(artifacts.uri_of(layout.RESULT)):
-        if not _same(artifacts, result):
-            artifacts.put(layout.RESULT, result.to_json().encode())
-    return artifacts.uri_of(layout.RESULT)
+        if _same(artifacts, result):
+            return artifacts.uri_of(layout.RESULT)
+        return artifacts.uri_of(artifacts.create_beside(layout.RESULT, result.to_json().encode()))
 
 
 def _result(spec: TrainingSpec, finished: Finished, rounds: int, model_uri: str, model: bytes) -> TrainingResult:

@@ -16,7 +16,7 @@ from trainer.chief.driver import Driver
 from trainer.chief.group import Group
 from trainer.chief.result import Finished, write_result
 from trainer.chief.solo import SoloGroup
-from trainer.contract import FailureReason, Manifest, ObjectStore, Outcome, TrainingSpec, layout
+from trainer.contract import FailureReason, Manifest, ObjectExistsError, ObjectStore, Outcome, TrainingSpec, layout
 from trainer.ending import failure_outcome
 from trainer.environment import PodEnvironment
 from trainer.health import HealthServer
@@ -162,7 +162,7 @@ class Chief:
         return Outcome(job_id=self.spec.job_id, last_round=manifest.round, manifest_uri=uri, result_uri=result_uri)
 
     async def _recorded(self, outcome: Outcome) -> Outcome:
-        """``outcome`` with the newest commit, also written as ``outcome.json``; that it cannot be is only a warning."""
+        """``outcome`` with the newest commit, also written beside it; that it cannot be is only a warning."""
         if self.driver is not None and self.driver.committed is not None:
             self.last = self.driver.committed
         complete = Outcome(
@@ -173,16 +173,19 @@ class Chief:
             manifest_uri=self._manifest_uri(self.last) if self.last else "",
             result_uri=outcome.result_uri,
         )
-        # Not by a chief that was superseded: what is written there is its successor's to say.
-        if self._outcomes is not None and outcome.reason is not FailureReason.CHIEF_LOST:
-            await self._write_outcome(self._outcomes, complete.to_json().encode())
+        # One that found the run finished has no epoch of its own, and its predecessor may have written this already.
+        epoch = self.driver.epoch if self.driver is not None else self.last.epoch if self.last else None
+        if self._outcomes is not None and epoch is not None:
+            await self._write_outcome(self._outcomes, layout.outcome(epoch), complete.to_json().encode())
         return complete
 
-    async def _write_outcome(self, store: ObjectStore, data: bytes) -> None:
+    async def _write_outcome(self, store: ObjectStore, name: str, data: bytes) -> None:
         try:
-            await in_thread(store.put, layout.OUTCOME, data, uri=store.uri, within_s=OUTCOME_S)
+            await in_thread(store.create, name, data, uri=store.uri, within_s=OUTCOME_S)
+        except ObjectExistsError:
+            return
         except Exception as e:  # noqa: BLE001 - the outcome is in the termination log as well
-            self.log.warning("outcome", f"{store.uri_of(layout.OUTCOME)}: not written ({type(e).__name__}: {e})")
+            self.log.warning("outcome", f"{store.uri_of(name)}: not written ({type(e).__name__}: {e})")
 
     def _manifest_uri(self, manifest: Manifest) -> str:
         return f"{self.spec.output.checkpoints.rstrip('/')}/{layout.manifest(manifest.epoch, manifest.round)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 RESULT = "result.json"
-OUTCOME = "outcome.json"
 METRICS = "metrics.json"
 BOOSTER_FILES = {"xgboost": "booster.ubj", "lightgbm": "booster.txt"}
 
@@ -11,6 +10,11 @@ BOOSTER_FILES = {"xgboost": "booster.ubj", "lightgbm": "booster.txt"}
 def epoch_marker(epoch: int) -> str:
     """Created once by the chief that takes the run over; its content names the manifest it resumes from."""
     return f"epochs/{epoch:06d}/epoch.json"
+
+
+def outcome(epoch: int) -> str:
+    """How the chief of ``epoch`` ended, created once: pods may not replace an object."""
+    return f"epochs/{epoch:06d}/outcome.json"
 
 
 def manifest(epoch: int, boundary: int) -> str:

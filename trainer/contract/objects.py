@@ -106,16 +106,40 @@ class ObjectStore:
                 write_new(self._path(name), data)
             else:
                 self.filesystem.pipe_file(self._path(name), data, mode="create")
-        except (FileExistsError, OSError) as e:
-            if not isinstance(e, FileExistsError) and getattr(e, "code", None) not in (409, 412):
+        except OSError as e:
+            if not _may_be_there(e):
                 raise
-            if self.read(name) == data:
+            try:
+                there = self.read(name)
+            except OSError:
+                raise e from None
+            if there == data:
                 return False
             raise ObjectExistsError(f"{self.uri_of(name)} exists already with other content") from e
         return True
 
+    def create_beside(self, name: str, data: bytes) -> str:
+        """Write ``data`` once: as ``name``, or where that has other content, beside it, named after the content.
+
+        For accounts that may not replace an object; on Cloud Storage that takes the right to delete. Returns the name
+        that ``data`` has.
+
+        Raises:
+            OSError: the store refused; nothing is left.
+        """
+        try:
+            self.create(name, data)
+        except ObjectExistsError:
+            stem, suffix = posixpath.splitext(name)
+            name = f"{stem}.{sha256(data)[:12]}{suffix}"
+            self.create(name, data)
+        return name
+
     def put(self, name: str, data: bytes) -> None:
-        """Write or replace ``name``, whole or not at all (last writer wins: use it only where one writer exists)."""
+        """Write or replace ``name``, whole or not at all (last writer wins: use it only where one writer exists).
+
+        For Airflow's account only, as :meth:`delete` is.
+        """
         path = self._path(name)
         if not self._is_local:
             self.filesystem.pipe_file(path, data)
@@ -146,6 +170,16 @@ class ObjectStore:
 
     def _path(self, name: str) -> str:
         return posixpath.join(self.root, name) if name else self.root
+
+
+def _may_be_there(error: OSError) -> bool:
+    """Whether a create-only write was refused because of what is there. An account that may not delete may be told
+    that it may not, instead of that the precondition fails."""
+    return (
+        isinstance(error, FileExistsError)
+        or getattr(error, "code", None) in (403, 409, 412)
+        or str(error).startswith("Forbidden: ")
+    )
 
 
 def write_new(path: str, data: bytes) -> None:

@@ -52,12 +52,12 @@ def _read_spec(argv: Sequence[str]) -> EvaluationSpec:
 
 def _evaluated(spec: EvaluationSpec, log: EventLog) -> Outcome:
     log.job_id = spec.job_id
-    result = evaluate(spec)
+    result, uri = evaluate(spec)
     shown = ", ".join(f"{name} {value:.6g}" for name, value in sorted(result.metrics.items()))
     log.info(
         "evaluated", f"{result.rows} rows of {spec.table} {spec.split}: {shown}", rows=result.rows, **result.metrics
     )
-    return Outcome(job_id=spec.job_id, result_uri=spec.output)
+    return Outcome(job_id=spec.job_id, result_uri=uri)
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ class Model:
     threads: int = 1
 
 
-def evaluate(spec: EvaluationSpec) -> EvaluationResult:
-    """Do what ``spec`` says and write the result to ``spec.output``.
+def evaluate(spec: EvaluationSpec) -> tuple[EvaluationResult, str]:
+    """Do what ``spec`` says. Returns the result and its URI: ``spec.output``, or beside it where another result is.
 
     Raises:
         TrainingFailure: ``DataInvalid`` when the model is not the one that the spec names, or there are no rows; or
@@ -60,9 +60,9 @@ def evaluate(spec: EvaluationSpec) -> EvaluationResult:
         unit=spec.unit,
     )
     folder, _, name = spec.output.rpartition("/")
+    store = open_store(folder)
     with storage_errors(spec.output):
-        open_store(folder).put(name, result.to_json().encode())
-    return result
+        return result, store.uri_of(store.create_beside(name, result.to_json().encode()))
 
 
 def score_table(model: Model, rows: pa.Table, *, target: str, baseline: float = 0.0, group: str = GROUP) -> Score:

@@ -79,10 +79,12 @@ class Buckets:
     """The objects of all buckets: a file each, whose first line is the object's JSON description.
 
     A file's name is the hash of the object's, so that ``a`` and ``a/b`` may both be there, and any name fits.
+    ``may_delete`` is a right of whoever asks: without it nothing is deleted or replaced, which takes the same right.
     """
 
-    def __init__(self, folder: Path, buckets: Sequence[str]) -> None:
+    def __init__(self, folder: Path, buckets: Sequence[str], *, may_delete: bool = True) -> None:
         self._folder = folder
+        self._may_delete = may_delete
         self._lock = threading.Lock()
         self._newest_generation = 0
         self._objects: dict[str, dict[str, StoredObject]] = {}
@@ -127,10 +129,12 @@ class Buckets:
         """Write an object, whole, if its newest generation is ``generation_match``.
 
         Raises:
-            ApiError: 404 no such bucket, 412 another generation.
+            ApiError: 404 no such bucket, 412 another generation, 403 it would be replaced without the right to.
         """
         with self._lock:
             self._check(bucket, name, generation_match)
+            if name in self._objects[bucket]:
+                self._require_right_to_delete(bucket, name)
             self._newest_generation = max(self._newest_generation + 1, time.time_ns() // 1000)
             stored = StoredObject(
                 bucket=bucket,
@@ -170,10 +174,11 @@ class Buckets:
         """Remove an object.
 
         Raises:
-            ApiError: 404, or 412 another generation.
+            ApiError: 404, 403, or 412 another generation.
         """
         with self._lock:
             self._object(bucket, name)
+            self._require_right_to_delete(bucket, name)
             self._check(bucket, name, generation_match)
             self._path(bucket, name).unlink()
             del self._objects[bucket][name]
@@ -208,6 +213,11 @@ class Buckets:
         if name not in self._of(bucket):
             raise ApiError(404, "notFound", f"No such object: {bucket}/{name}")
         return self._objects[bucket][name]
+
+    def _require_right_to_delete(self, bucket: str, name: str) -> None:
+        if not self._may_delete:
+            message = f"Permission 'storage.objects.delete' denied on resource {bucket}/{name}."
+            raise ApiError(403, "forbidden", message)
 
     def _check(self, bucket: str, name: str, generation_match: int | None) -> None:
         stored = self._of(bucket).get(name)

@@ -33,15 +33,24 @@ class OneInThree:
 
 @contextlib.contextmanager
 def running_gcs(
-    folder: Path, faults: Faults | None = None, *, lost: Faults | None = None, buckets: Sequence[str] = ("bucket",)
+    folder: Path,
+    faults: Faults | None = None,
+    *,
+    lost: Faults | None = None,
+    buckets: Sequence[str] = ("bucket",),
+    may_delete: bool = True,
 ) -> Iterator[str]:
     """Serve ``buckets``, kept below ``folder``, and yield the address for ``STORAGE_EMULATOR_HOST``.
 
     Requests for which ``faults`` names an HTTP status are refused with it; those for which ``lost`` does are carried
-    out first. gcsfs looks for a control plane of its own unless ``GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT`` is ``false``
-    before it is imported, and for Google's credentials unless ``NO_GCE_CHECK`` is ``true``.
+    out first. Without ``may_delete`` objects are neither deleted nor replaced, as for the account of the pods.
+
+    gcsfs looks for a control plane of its own unless ``GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT`` is ``false`` before it is
+    imported, and for Google's credentials unless ``NO_GCE_CHECK`` is ``true``.
     """
-    service = Service(buckets=Buckets(folder, buckets), faults=faults or no_faults, lost=lost or no_faults)
+    service = Service(
+        buckets=Buckets(folder, buckets, may_delete=may_delete), faults=faults or no_faults, lost=lost or no_faults
+    )
     server = Server(0, service)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()

@@ -1,15 +1,23 @@
 """Checkpoints on ``gs://`` through gcsfs: committed, raced for, taken over, on a storage that fails."""
 
+import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from composer.local.gcs.testing import OneInThree
 from tests.contract.gcs.conftest import Start
 from tests.fakes.checkpoint_history import HASH, document, manifest
-from trainer.checkpoints import Checkpoints, SupersededError
-from trainer.contract import FailureReason, TrainingFailure, layout
+from tests.unit.chief.fakes import FakeGroup, spec, use_fake_engine
+from trainer.checkpoints import Checkpoints, SupersededError, spec_sha256
+from trainer.chief.driver import Driver
+from trainer.chief.result import Finished, write_result
+from trainer.contract import FailureReason, OutputUris, TrainingFailure, TrainingResult, layout
+from trainer.contract.objects import sha256
+from trainer.logs import EventLog, JsonLines
 from trainer.storage import RetryBudget, open_store
 
 URI = "gs://bucket/checkpoints/job"
@@ -63,6 +71,29 @@ def test_of_chiefs_that_race_each_gets_an_epoch_of_its_own(gcs: Start) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(race, range(4))) == [1, 2, 3, 4]
+
+
+async def test_a_run_and_its_repetitions_need_no_right_to_delete(
+    gcs: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gcs(may_delete=False)
+    use_fake_engine(monkeypatch)
+    wanted = replace(spec(tmp_path), output=OutputUris(checkpoints=URI, artifacts="gs://bucket/artifacts"))
+    store = Checkpoints(store=open_store(URI, QUICK), spec_sha256=spec_sha256(wanted))
+    epoch, found = store.take_over("job")
+    log = EventLog(job_id="job", sink=JsonLines(io.StringIO()))
+    driver = Driver(spec=wanted, group=FakeGroup(), checkpoints=store, log=log, epoch=epoch, found=found)
+    manifest = await driver.run()
+    finished = Finished(manifest=manifest, manifest_uri="m", documents=driver.documents, seconds={"total": 1.0})
+    artifacts = open_store("gs://bucket/artifacts", QUICK)
+    # A chief that is killed here has written the model, and the next one writes it again.
+    artifacts.create(layout.BOOSTER_FILES[wanted.engine.value], b"[]")
+    other = write_result(wanted, finished, artifacts)
+    again = write_result(wanted, replace(finished, seconds={"total": 2.0}), artifacts)
+    assert again == other
+    result = TrainingResult.from_json(artifacts.read(layout.RESULT))
+    assert result.model_uri != artifacts.uri_of(layout.BOOSTER_FILES[wanted.engine.value]), "another model was there"
+    assert sha256(artifacts.read(result.model_uri.rpartition("/")[2])) == result.sha256
 
 
 # One look for an object that is missing costs gcsfs three requests, so without its own retries none would succeed.

@@ -134,7 +134,7 @@ def test_one_of_two_is_too_few_and_the_job_leaves_nothing(launcher: Launcher, ma
     outcome = job.chief.outcome()
     assert outcome.reason is FailureReason.WORKERS_LOST
     assert outcome.last_round >= 20
-    assert outcome == Outcome.from_json(at(spec.output.checkpoints, layout.OUTCOME).read_bytes())
+    assert outcome == Outcome.from_json(at(spec.output.checkpoints, layout.outcome(1)).read_bytes())
     manifest = Manifest.from_json(Path(unquote(urlsplit(outcome.manifest_uri).path)).read_bytes())
     assert manifest.round == outcome.last_round
     assert job.workers[0].wait(15) == os.EX_UNAVAILABLE

@@ -11,6 +11,7 @@ from typing import Any
 
 import fsspec
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from trainer.contract import ObjectExistsError, ObjectStore
 
@@ -82,6 +83,35 @@ def test_every_disk_keeps_the_rules(store: ObjectStore, tmp_path: Path) -> None:
     store.put("a/y", b"4")
     assert (store.read("a/x"), store.read("a/y")) == (b"3", b"4")
     assert files(tmp_path) == ["x", "y"]
+
+
+def test_what_is_there_stays_and_the_other_goes_beside_it(store: ObjectStore) -> None:
+    assert store.create_beside("a/x.json", b"1") == "a/x.json"
+    assert store.create_beside("a/x.json", b"1") == "a/x.json"
+    beside = store.create_beside("a/x.json", b"2")
+    assert beside.startswith("a/x.")
+    assert beside.endswith(".json")
+    assert store.create_beside("a/x.json", b"2") == beside
+    assert (store.read("a/x.json"), store.read(beside)) == (b"1", b"2")
+
+
+class Refusing(LocalFileSystem):
+    """Says that something is forbidden, as a bucket does when an account without the right to delete would replace."""
+
+    protocol = "refusing"
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: object) -> None:
+        raise OSError(f"Forbidden: {path}")
+
+
+def test_a_refusal_is_about_what_is_there_only_where_something_is(tmp_path: Path) -> None:
+    store = ObjectStore(filesystem=Refusing(), root=str(tmp_path), uri="refusing://x")
+    (tmp_path / "x").write_bytes(b"1")
+    assert store.create("x", b"1") is False
+    with pytest.raises(ObjectExistsError):
+        store.create("x", b"2")
+    with pytest.raises(OSError, match="Forbidden"):
+        store.create("absent", b"1")
 
 
 def write_by_create(store: ObjectStore) -> None:

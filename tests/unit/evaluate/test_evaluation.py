@@ -68,11 +68,21 @@ def spec(tmp_path: Path) -> EvaluationSpec:
 
 
 def test_the_document_says_what_was_found(spec: EvaluationSpec, tmp_path: Path) -> None:
-    result = evaluation.evaluate(spec)
+    result, uri = evaluation.evaluate(spec)
+    assert uri == spec.output
     assert EvaluationResult.from_json((tmp_path / "metrics.json").read_bytes()) == result
     assert (result.rows, result.unit) == (3, "ms")
     assert result.metrics["test_mae"] == pytest.approx(1.0)
     assert [(g.group, g.rows) for g in result.by_group] == [("monza", 1), ("spa", 2)]
+
+
+def test_another_result_is_not_replaced(spec: EvaluationSpec, tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text("of an earlier snapshot")
+    result, uri = evaluation.evaluate(spec)
+    assert (tmp_path / "metrics.json").read_text() == "of an earlier snapshot"
+    assert uri != spec.output
+    assert EvaluationResult.from_json(Path(uri.removeprefix("file://")).read_bytes()) == result
+    assert evaluation.evaluate(spec) == (result, uri), "the same again changes nothing"
 
 
 def test_the_program_reads_its_spec_from_the_environment(
