@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from trainer import termination
+
+if __name__ == "__main__":
+    termination.remember()
+
 import asyncio
 import os
 import sys

@@ -44,6 +44,8 @@ CLOSE_S = 10.0
 LEAVE_S = 3.0
 
 TTL_HEARTBEATS = 10
+#: A connection is given up well after the silence on it was noticed: a worker that is cut off is silent, not gone.
+TCP_HEARTBEATS = 3
 #: Dask spreads ten TCP keep-alive probes over its timeout and refuses one that is too short for that.
 LEAST_TCP_S = 15.0
 
@@ -67,7 +69,7 @@ def dask_config(heartbeat_s: float, scratch: Path) -> dict[str, Any]:
         "distributed.scheduler.worker-ttl": f"{TTL_HEARTBEATS * heartbeat_s}s",
         "distributed.scheduler.no-workers-timeout": f"{heartbeat_s}s",
         "distributed.admin.large-graph-warning-threshold": "1 GiB",  # a resumed booster is an argument
-        "distributed.comm.timeouts.tcp": f"{max(heartbeat_s, LEAST_TCP_S)}s",
+        "distributed.comm.timeouts.tcp": f"{max(TCP_HEARTBEATS * heartbeat_s, LEAST_TCP_S)}s",
     }
 
 
@@ -99,16 +101,14 @@ class DaskGroup:
                 text = f"{len(present)} of {count} workers are there"
                 self.log.info("waiting", text, workers=len(present), of=count, missing=_missing(present, count))
             if len(present) == count:
-                break
+                members = await self.enlist(present)
+                # One that was lost since it registered, or does not answer, has the rest of the time to come back.
+                if len(members) == count:
+                    return members
+                present = {m.worker: present[m.worker] for m in members}
             if asyncio.get_running_loop().time() >= deadline:
                 raise _not_there(present, count, timeout_s)
             await asyncio.sleep(POLL_S)
-        members = await self.enlist(present)
-        silent = sorted(set(present) - {m.worker for m in members})
-        if silent:
-            message = f"workers {', '.join(map(str, silent))} registered and then did not answer"
-            raise TrainingFailure(FailureReason.WORKERS_LOST, message)
-        return members
 
     def tell_leaving(self, tell: Leaving) -> None:
         """Tell of the notices that come over Dask's topic."""
@@ -139,13 +139,15 @@ class DaskGroup:
         held = await self._control(remote.hold_rank, segment)
         rounds = [held.get(address) for address in self._addresses.values()]
         agreed = None if None in rounds else max(r for r in rounds if r is not None)
-        # Who is held waits: where not all are, nobody may be.
-        await self._control(remote.until_rank, segment, sys.maxsize if agreed is None else agreed)
+        # Who is held waits: where not all are, nobody may be. Who was late with its answer may be held as well.
+        await self._control(remote.until_rank, segment, sys.maxsize if agreed is None else agreed, mute=True)
         return agreed
 
     async def dismiss(self, workers: Collection[int]) -> None:
         """Tell their nannies, which are waiting for it."""
-        leaving = [self._addresses[w] for w in workers if w in self._addresses]
+        # Not those of the group: the next one may be forming already.
+        present = self._present()
+        leaving = [present[w] for w in workers if w in present]
         await self._control(remote.end, os.EX_TEMPFAIL, nanny=True, addresses=leaving)
 
     async def call(self, command: Command, on_progress: Progress = ignore_progress) -> dict[int, Reply]:
@@ -227,9 +229,17 @@ class DaskGroup:
         )
 
     async def _control(
-        self, function: Any, *arguments: Any, nanny: bool = False, addresses: Sequence[str] | None = None
+        self,
+        function: Any,
+        *arguments: Any,
+        nanny: bool = False,
+        mute: bool = False,
+        addresses: Sequence[str] | None = None,
     ) -> dict[str, Any]:
-        """Run ``function`` at each worker (or its nanny) outside the task queue; the answers of those that gave one."""
+        """Run ``function`` at each worker (or its nanny) outside the task queue; the answers of those that gave one.
+
+        Workers that did not answer the time before are asked only where ``mute`` says so.
+        """
 
         async def ask(address: str) -> Any:
             run = self.client.run(function, *arguments, workers=[address], nanny=nanny, on_error="return")
@@ -242,7 +252,9 @@ class DaskGroup:
         # Who did not answer is not waited for again until it is heard of.
         quiet = self._silent(dict(enumerate(asked)))
         asked = [
-            a for i, a in enumerate(asked) if a in self.scheduler.workers and i not in quiet and not self._is_mute(a)
+            a
+            for i, a in enumerate(asked)
+            if a in self.scheduler.workers and i not in quiet and (mute or not self._is_mute(a))
         ]
         answers = await asyncio.gather(*(ask(a) for a in asked), return_exceptions=True)
         said = {a: answer for a, answer in zip(asked, answers, strict=True) if not isinstance(answer, BaseException)}

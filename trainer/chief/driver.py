@@ -100,7 +100,9 @@ class Driver:
         A segment that ends soon is finished, any other one is cut short at the next round.
         """
         self.stopping = True
-        return self.state is State.FINISHING or self._end_segment_within(within_s, "the chief was told to stop")
+        return self.state in (State.FINISHING, State.DONE) or self._end_segment_within(
+            within_s, "the chief was told to stop"
+        )
 
     @property
     def segment_left_s(self) -> float:
@@ -118,8 +120,12 @@ class Driver:
             self._cut_for = ""
             return self.recovery.lost(e, self.record.round, self.progress.round)
         except Stopped:
-            await self._settle_commit()
-            self._failure = TrainingFailure(FailureReason.PREEMPTED, "the chief was told to stop")
+            message = "the chief was told to stop"
+            try:
+                await self._settle_commit()
+            except TrainingFailure as e:
+                message += f", and what it had trained last could not be committed ({e})"
+            self._failure = TrainingFailure(FailureReason.PREEMPTED, message)
             return Event.STOPPED
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + self.clock() - began
@@ -145,11 +151,11 @@ class Driver:
         self._close_tracker()
         self._tracker = await formation.connect(self.spec, self.group, loaded)
         began = self.clock()
-        await formation.build(self.group, loaded, self.record.pinned_base_score)
+        await formation.build(self.spec, self.group, loaded, self.record.pinned_base_score)
         build_s = round(self.clock() - began, 3)
         if self.record.round:
             model = await asyncio.to_thread(engine_for(self.spec.engine).assemble, self.documents)
-            await formation.restore(self.group, loaded, self.record.round, model)
+            await formation.restore(self.spec, self.group, loaded, self.record.round, model)
         change = self._enter(loaded)
         self.progress.formed()
         ranks = [{"rank": m.rank, "worker": m.worker_index, "rows": m.rows} for m in self.record.group]

@@ -12,9 +12,11 @@ from trainer.chief.group import Command, Group, Member
 from trainer.contract import Engine, FailureReason, GroupMember, TrainingFailure, TrainingSpec
 from trainer.data import deal_shards
 
-#: Loading and building depend on rows and network, so their limits only end what hangs.
-LOAD_S = 3600.0
-BUILD_S = 3600.0
+#: Loading, building and restoring depend on rows: so long for any, and so long more a cell (a row's feature) of a
+#: worker, ten times what is measured (docs/scale.md). Their limits only end what hangs.
+ANY_ROWS_S = 300.0
+CELL_S = 1e-6
+LONGEST_S = 3600.0
 #: Ranks connect to each other, or to the tracker, within this time.
 JOIN_S = 120.0
 ADDRESS_S = 30.0
@@ -65,7 +67,7 @@ async def load(spec: TrainingSpec, group: Group, members: Sequence[Member]) -> L
     shards = deal_shards(rows, [m.worker for m in ordered])
     text = spec.to_json()
     arguments = {m.worker: {"spec": text, "shards": encode_shards(shards[m.worker])} for m in ordered}
-    replies = await group.call(Command(name="load", arguments=arguments, timeout_s=LOAD_S))
+    replies = await group.call(Command(name="load", arguments=arguments, timeout_s=limit_s(spec, len(ordered))))
     loaded = {worker: {k: int(v) for k, v in r.fields["rows"].items()} for worker, r in replies.items()}
     _check_rows(spec, loaded)
     sums = tuple(_target_sum(replies[m.worker].fields) for m in ordered)
@@ -84,24 +86,33 @@ async def connect(spec: TrainingSpec, group: Group, loaded: Loaded) -> Any:
         address = dict(tracker.arguments)
     elif world > 1:
         machines = await _addresses(group, loaded)
+    # How long ranks wait for each other later on, too: a slow one is waited for as long as it may take to build.
+    patience_s = limit_s(spec, world)
     arguments = {
-        m.worker: {"rank": rank, "world": world, "tracker": address, "machines": machines, "timeout_s": JOIN_S}
+        m.worker: {"rank": rank, "world": world, "tracker": address, "machines": machines, "timeout_s": patience_s}
         for rank, m in enumerate(loaded.members)
     }
     await group.call(Command(name="join", arguments=arguments, timeout_s=JOIN_S + ADDRESS_S))
     return tracker
 
 
-async def build(group: Group, loaded: Loaded, base_score: float) -> None:
+async def build(spec: TrainingSpec, group: Group, loaded: Loaded, base_score: float) -> None:
     """Build the training matrices; a collective operation for XGBoost."""
     arguments = {worker: {"base_score": base_score} for worker in loaded.workers}
-    await group.call(Command(name="build", arguments=arguments, timeout_s=BUILD_S))
+    await group.call(Command(name="build", arguments=arguments, timeout_s=limit_s(spec, len(loaded.members))))
 
 
-async def restore(group: Group, loaded: Loaded, boosting_round: int, model: bytes) -> None:
+async def restore(spec: TrainingSpec, group: Group, loaded: Loaded, boosting_round: int, model: bytes) -> None:
     """Give every rank the booster of ``boosting_round`` rounds, to predict its rows' raw scores."""
     arguments = {worker: {"round": boosting_round} for worker in loaded.workers}
-    await group.call(Command(name="restore", arguments=arguments, timeout_s=BUILD_S, payload=model))
+    limit = limit_s(spec, len(loaded.members), boosting_round)
+    await group.call(Command(name="restore", arguments=arguments, timeout_s=limit, payload=model))
+
+
+def limit_s(spec: TrainingSpec, workers: int, trees: int = 0) -> float:
+    """How long a command that goes through all rows of one of ``workers`` workers may take."""
+    cells = sum(spec.snapshot.total(split) for split in splits_of(spec)) * max(len(spec.features), trees) / workers
+    return min(ANY_ROWS_S + CELL_S * cells, LONGEST_S)
 
 
 def encode_shards(shards: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:

@@ -67,6 +67,7 @@ class Recovery:
         def decide(now: float) -> Event | None:
             return regroup(loss, total, self.group.live(), now)
 
+        is_waiting = not loss.wanted <= self.group.live()
         if decide(self.clock()) is None:
             self._log_wait("waiting", loss, loss.at + loss.patience_s)
         while True:
@@ -75,8 +76,9 @@ class Recovery:
                 return event
             members = await self.group.enlist(self.group.live())
             # Who did not answer is not live: look again.
-            if regroup(loss, total, {m.worker for m in members}, self.clock()) is Event.COMPLETE:
-                if loss.patience_s:
+            there = {m.worker for m in members}
+            if regroup(loss, total, there, self.clock()) is Event.COMPLETE:
+                if is_waiting and loss.wanted <= there:
                     self._returned_s = self.clock() - loss.at
                 self.members = members
                 return Event.COMPLETE
@@ -90,15 +92,18 @@ class Recovery:
     async def pause(self) -> Event:
         """Too few are left to go on: wait until more than half are there again, or give the job up."""
         loss, group, total = self._to_mend(), self.group, self.spec.num_workers
-        began = self.clock()
+        partitioned = False
 
         def limit_s() -> float:
-            return pause_s(loss, self.spec.limits, group.silent())
+            # Remembered: the connection of a worker that is cut off ends in time, and then it only looks gone.
+            nonlocal partitioned
+            partitioned = partitioned or is_partition(loss, group.silent())
+            return pause_s(self.spec.limits, partitioned=partitioned)
 
-        self._log_wait("paused", loss, began + limit_s())
-        event = await self._until(lambda now: pause(total, limit_s(), group.live(), now - began))
+        # Counted from the loss: a quorum that comes and goes must not begin it anew.
+        self._log_wait("paused", loss, loss.at + limit_s())
+        event = await self._until(lambda now: pause(total, limit_s(), group.live(), now - loss.at))
         if event is Event.GIVEN_UP:
-            partitioned = is_partition(loss, group.silent())
             reason = FailureReason.NETWORK_PARTITION if partitioned else FailureReason.WORKERS_LOST
             left = f"{len(group.live())} of {total} workers are left, and no others came within {limit_s():.0f} s"
             self.failure = TrainingFailure(reason, f"{loss.detail}; {left}")

@@ -71,6 +71,6 @@ def is_partition(loss: Loss, silent: Set[int]) -> bool:
     return bool(silent) or loss.reason is FailureReason.NETWORK_PARTITION
 
 
-def pause_s(loss: Loss, limits: Limits, silent: Set[int]) -> float:
+def pause_s(limits: Limits, *, partitioned: bool) -> float:
     """How long a job without a quorum waits."""
-    return limits.partition_s if is_partition(loss, silent) else limits.regroup_grace_s
+    return limits.partition_s if partitioned else limits.regroup_grace_s

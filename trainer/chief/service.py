@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainer import termination
 from trainer.checkpoints import Checkpoints, Found, spec_sha256
 from trainer.checkpoints.store import require_empty
 from trainer.chief.driver import Driver
@@ -17,7 +17,7 @@ from trainer.chief.group import Group
 from trainer.chief.result import Finished, write_result
 from trainer.chief.solo import SoloGroup
 from trainer.contract import FailureReason, Manifest, ObjectExistsError, ObjectStore, Outcome, TrainingSpec, layout
-from trainer.ending import failure_outcome
+from trainer.ending import conclude, failure_outcome
 from trainer.environment import PodEnvironment
 from trainer.health import HealthServer
 from trainer.logs import EventLog
@@ -42,21 +42,44 @@ class Chief:
     last: Manifest | None = None
     stop_asked: bool = False
     began: float = field(default_factory=time.monotonic)
+    final: Outcome | None = None
     _job: asyncio.Task[Outcome] | None = None
     _outcomes: ObjectStore | None = None
 
     async def run(self) -> Outcome:
         """Do the job and return its outcome, which is also written next to the checkpoints."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
+        for number in termination.SIGNALS:
+            loop.add_signal_handler(number, self._told_to_stop)
         self._job = asyncio.create_task(self._guarded())
+        if termination.was_told():
+            self._told_to_stop()
         try:
             outcome = await self._job
         except asyncio.CancelledError:
             message = f"the chief was told to stop; the last committed round is {self._last_round()}"
             outcome = Outcome(job_id=self.spec.job_id, reason=FailureReason.PREEMPTED, message=message)
-        return await self._recorded(outcome)
+        self.final = await self._recorded(outcome)
+        return self.final
+
+    def _told_to_stop(self) -> None:
+        if not self.stop_asked:
+            termination.end_within(self._last_word)
+        self.stop()
+
+    def _last_word(self) -> int:
+        """The exit code of a chief whose time is up; says how it ended unless that is said already."""
+        if self.final is not None:
+            return self.final.exit_code
+        message = f"the chief was told to stop and still waited for something {termination.END_S:.0f} s later"
+        outcome = Outcome(
+            job_id=self.spec.job_id,
+            reason=FailureReason.PREEMPTED,
+            message=f"{message}; the last committed round is {self._last_round()}",
+            last_round=self._last_round(),
+            manifest_uri=self._manifest_uri(self.last) if self.last else "",
+        )
+        return conclude(outcome, self.log, self.pod.termination_log)
 
     def health(self) -> Mapping[str, Any]:
         """What ``/health`` answers."""

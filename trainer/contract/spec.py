@@ -101,7 +101,7 @@ class Limits:
     """How long the job waits for what. All in seconds."""
 
     worker_start_s: float = 600.0
-    heartbeat_s: float = 30.0
+    heartbeat_s: float = 25.0
     regroup_grace_s: float = 300.0
     partition_s: float = 900.0
 

@@ -6,6 +6,11 @@ points. The exit code and the termination log say how it ended; ``result_uri`` i
 
 from __future__ import annotations
 
+from trainer import termination
+
+if __name__ == "__main__":
+    termination.remember()
+
 import argparse
 import os
 import sys
@@ -26,6 +31,7 @@ def main(argv: Sequence[str]) -> int:
     termination_log = None
     try:
         termination_log = read_environment().termination_log
+        termination.stop_if_told()
         outcome = _evaluated(_read_spec(argv), log)
     except Exception as e:  # noqa: BLE001 - whatever it is, the pod ends with a reason
         outcome = failure_outcome(log.job_id, e, log)
@@ -62,4 +68,5 @@ def _evaluated(spec: EvaluationSpec, log: EventLog) -> Outcome:
 
 if __name__ == "__main__":
     do_without()
+    termination.end_as_preempted()
     sys.exit(main(sys.argv[1:]))

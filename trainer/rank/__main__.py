@@ -67,7 +67,8 @@ def _receive(frames: Frames, gate: Gate, commands: queue.Queue[Frame]) -> None:
             header, payload = frames.receive()
             # These two come while a segment trains, and are for the thread that trains it.
             if header["command"] == "hold":
-                frames.send({"kind": "held", "rounds": gate.hold(header["arguments"]["segment"])})
+                segment = header["arguments"]["segment"]
+                frames.send({"kind": "held", "segment": segment, "rounds": gate.hold(segment)})
             elif header["command"] == "until":
                 gate.until(header["arguments"]["segment"], header["arguments"]["rounds"])
             else:

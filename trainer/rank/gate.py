@@ -11,6 +11,8 @@ import threading
 from dataclasses import dataclass, field
 
 NONE = -1
+#: Who holds a rank names the round within seconds. One that was forgotten goes on: its peers wait for it.
+HELD_S = 20.0
 
 
 @dataclass
@@ -37,7 +39,8 @@ class Gate:
         with self._changed:
             self._done = done
             while self._ceiling is not None and done >= self._ceiling and done < self._rounds:
-                self._changed.wait()
+                if not self._changed.wait(HELD_S):
+                    self._ceiling = None
             return done < self._rounds
 
     def hold(self, segment: int) -> int:

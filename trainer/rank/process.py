@@ -59,7 +59,7 @@ class RankProcess:
         self._connection = forked.connection
         self._frames = Frames(forked.connection)
         self._busy = threading.RLock()
-        self._held: queue.Queue[int] = queue.Queue()
+        self._held: queue.Queue[tuple[int, int]] = queue.Queue()
         self._said: collections.deque[str] = collections.deque(maxlen=STDERR_LINES)
         self._listener = threading.Thread(
             target=self._listen, args=(forked.output,), name=f"rank-{self.pid}-stderr", daemon=True
@@ -91,7 +91,7 @@ class RankProcess:
                     if header["kind"] in ("reply", "failure"):
                         break
                     if header["kind"] == "held":
-                        self._held.put(header["rounds"])
+                        self._held.put((header["segment"], header["rounds"]))
                     elif on_progress is not None:
                         on_progress(header["report"])
             except TimeoutError as e:
@@ -110,7 +110,10 @@ class RankProcess:
         """
         try:
             self._frames.send({"command": "hold", "arguments": {"segment": segment}}, deadline=None)
-            return self._held.get(timeout=within_s)
+            while True:
+                held, rounds = self._held.get(timeout=within_s)
+                if held == segment:  # and not an answer that came too late for an earlier one
+                    return rounds
         except (EndOfFrames, TimeoutError, queue.Empty):
             return None
 

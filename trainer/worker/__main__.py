@@ -5,6 +5,11 @@ Exit code 0 when the chief says that the job is done, 69 when the chief is gone,
 
 from __future__ import annotations
 
+from trainer import termination
+
+if __name__ == "__main__":
+    termination.remember()
+
 import asyncio
 import os
 import sys

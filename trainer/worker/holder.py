@@ -18,8 +18,8 @@ from trainer.rank.process import RankDied, RankProcess, RankTimeout
 
 #: The command that starts a process where there is none: every group begins by loading its shards.
 FIRST_COMMAND = "load"
-#: A rank is held at the end of a round, so it says at once when that will be.
-HOLD_S = 5.0
+#: A rank is held at the end of a round, so it says at once when that will be; the chief asks for three seconds.
+HOLD_S = 2.0
 
 
 @dataclass(kw_only=True)

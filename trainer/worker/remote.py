@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -49,7 +52,11 @@ class RankPlugin(WorkerPlugin):
     name = "rank"
 
     def setup(self, worker: Worker) -> None:
-        """Make the holder when the worker starts."""
+        """Make the holder when the worker starts. Its end is the nanny's decision, whoever else is sent a signal."""
+        if multiprocessing.parent_process() is not None:
+            with contextlib.suppress(ValueError):  # not in the main thread: then nobody's default was to die
+                for number in (signal.SIGTERM, signal.SIGINT):
+                    signal.signal(number, signal.SIG_IGN)
         pod = read_environment()
         cache_dir = pod.cache_dir / f"worker-{worker.name}"
         _shared.holder = RankHolder(cache_dir=cache_dir, memory_limit_bytes=pod.memory_limit_bytes)

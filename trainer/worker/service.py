@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,9 +18,10 @@ import dask
 from distributed import Nanny, Security
 from distributed.core import Status
 
+from trainer import termination
 from trainer.contract import FailureReason, Outcome, TrainingFailure
 from trainer.dask_settings import QUIET
-from trainer.ending import failure_outcome
+from trainer.ending import conclude, failure_outcome
 from trainer.health import HealthServer
 from trainer.logs import EventLog, adopt_logger
 from trainer.tls import security
@@ -54,8 +54,10 @@ class WorkerService:
         adopt_logger("distributed")
         job_id = self.settings.pod.job_id or "worker"
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopped.set)
+        for number in termination.SIGNALS:
+            loop.add_signal_handler(number, self._told_to_stop)
+        if termination.was_told():
+            self._told_to_stop()
         try:
             async with HealthServer(
                 host=self.settings.pod.pod_ip, port=self.settings.pod.health_port, state=self.health
@@ -64,6 +66,17 @@ class WorkerService:
         except Exception as e:  # noqa: BLE001 - whatever it is, the pod ends with a reason
             return failure_outcome(job_id, e, self.log)
         return Outcome(job_id=job_id, message="the chief says that the job is done")
+
+    def _told_to_stop(self) -> None:
+        if not self._stopped.is_set():
+            termination.end_within(self._last_word)
+        self._stopped.set()
+
+    def _last_word(self) -> int:
+        """The exit code of a worker whose time is up."""
+        message = f"worker {self.settings.name} was told to stop and still waited {termination.END_S:.0f} s later"
+        outcome = Outcome(job_id=self.settings.pod.job_id, reason=FailureReason.PREEMPTED, message=message)
+        return conclude(outcome, self.log, self.settings.pod.termination_log)
 
     def health(self) -> Mapping[str, Any]:
         """What ``/health`` answers."""

@@ -182,7 +182,8 @@ class Kubelet:
         pod = self._pods.get(key)
         if pod is not None and pod.process is not None and pod.process.poll() is None:
             pod.deleting = True
-            _kill_group(pod.process, signal.SIGTERM)
+            # To the main process alone, as container runtimes do.
+            pod.process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 pod.process.wait(max(grace_s, 0.01))
             _kill_group(pod.process, signal.SIGKILL)

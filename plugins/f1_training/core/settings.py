@@ -85,7 +85,7 @@ class Settings:
     poll_interval_s: float = 15.0
     defer_after_s: float = 30.0
     scale_up_grace_s: float = 600.0
-    heartbeat_s: float = 30.0
+    heartbeat_s: float = 25.0
     regroup_grace_s: float = 300.0
     partition_s: float = 900.0
     deadline_s: int = 86_400

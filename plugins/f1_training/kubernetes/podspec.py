@@ -90,6 +90,8 @@ def _container(container: Container, settings: JobSettings) -> dict[str, Any]:
         health = {"httpGet": {"path": "/health", "port": HEALTH_PORT}, "timeoutSeconds": 5}
         # Importing the libraries takes a while on a cold node: 5 minutes before the kubelet gives up.
         made["startupProbe"] = {**health, "periodSeconds": 5, "failureThreshold": 60}
+        # A pod that hangs for a minute is replaced by its index; the event loop that does its work answers.
+        made["livenessProbe"] = {**health, "periodSeconds": 10, "failureThreshold": 6}
         made["readinessProbe"] = {**health, "periodSeconds": 10, "failureThreshold": 3}
         made["ports"] = [{"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"}]
     return made

@@ -174,7 +174,8 @@ def test_sigterm_first_then_the_whole_group_is_killed(kube: Kube) -> None:
     program = """
         import signal, subprocess, sys, time
         signal.signal(signal.SIGTERM, lambda *_: print("asked to stop", flush=True))
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        says = "import signal, time; signal.signal(15, lambda *_: print('child told', flush=True)); "
+        child = subprocess.Popen([sys.executable, "-c", says + "[time.sleep(0.1) for _ in range(6000)]"])
         print(child.pid, flush=True)
         while True: time.sleep(0.1)
     """
@@ -182,6 +183,8 @@ def test_sigterm_first_then_the_whole_group_is_killed(kube: Kube) -> None:
     log = eventually(lambda: _log(kube, "stubborn"), "it starts")
     kube.core.delete_namespaced_pod("stubborn", NAMESPACE)
     eventually(lambda: "asked" in _log(kube, "stubborn"), "SIGTERM arrives")
+    said = _log(kube, "stubborn")
+    assert "child told" not in said, "as with a container, the main process alone is told"
     eventually(lambda: _missing(lambda: kube.core.read_namespaced_pod("stubborn", NAMESPACE)), "the pod is gone")
     assert not psutil.pid_exists(int(log)) or psutil.Process(int(log)).status() == psutil.STATUS_ZOMBIE
 

@@ -164,6 +164,45 @@ async def test_survivors_do_not_wait_where_workers_are_lost_faster_than_they_com
     assert [len(event.group) for event in manifest.lineage] == [3, 3, 2]
 
 
+async def test_a_training_process_alone_does_not_change_for_how_long_workers_are_waited_for(tmp_path: Path) -> None:
+    group = FakeGroup()
+    # Worker 1 takes 0.2 s to come back; then the training process of worker 0 dies, whose worker never went.
+    group.break_at = {("train", 0): lose(group, 1), ("train", 1): _process_dies}
+    driver = drive(spec(tmp_path, limits=Limits(regroup_grace_s=8)), group)
+    back = asyncio.create_task(comes_back(group, 0.2, 1))
+    await driver.run()
+    await back
+    assert driver.recovery._returned_s is not None
+    assert driver.recovery._returned_s >= 0.2
+
+
+def _process_dies() -> None:
+    raise GroupLostError(FailureReason.WORKERS_LOST, "a training process died", [0])
+
+
+async def test_a_silent_worker_whose_connection_ends_is_still_waited_for_as_silent(tmp_path: Path) -> None:
+    group = FakeGroup()
+    group.break_at = {("train", 1): lose(group, 1, 2, reason=FailureReason.WORKERS_LOST)}
+    group.quiet.add(2)
+    driver = drive(spec(tmp_path, limits=Limits(regroup_grace_s=0.1, partition_s=0.6)), group)
+    asyncio.get_running_loop().call_later(0.2, group.quiet.clear)
+    with pytest.raises(TrainingFailure) as caught:
+        await driver.run()
+    assert caught.value.reason is FailureReason.NETWORK_PARTITION
+
+
+async def test_a_quorum_that_comes_and_goes_does_not_begin_the_grace_anew(tmp_path: Path) -> None:
+    group = FakeGroup(workers=4)
+    group.break_at = {("train", 1): lose(group, 3)}
+    driver = drive(spec(tmp_path, num_workers=4, limits=Limits(regroup_grace_s=0.6)), group)
+    # One is lost and waited for; shortly before the grace is over the second goes.
+    asyncio.get_running_loop().call_later(0.4, group.gone.add, 2)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(TrainingFailure, match="2 of 4 workers are left"):
+        await driver.run()
+    assert asyncio.get_running_loop().time() - began < 1.0
+
+
 async def test_told_to_stop_while_it_waits_it_stops(tmp_path: Path) -> None:
     group = broken(("train", 1), 1)
     driver = drive(spec(tmp_path), group)

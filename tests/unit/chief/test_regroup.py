@@ -54,11 +54,11 @@ def test_a_pause_ends_with_the_quorum_or_the_grace() -> None:
 
 
 def test_who_is_only_silent_is_waited_for_longer() -> None:
-    assert pause_s(loss(0, 1), LIMITS, set()) == 300
-    assert pause_s(loss(0, 1), LIMITS, {1}) == 900
-    silent = loss(0, 1, reason=FailureReason.NETWORK_PARTITION)
-    assert pause_s(silent, LIMITS, set()) == 900
-    assert is_partition(silent, set())
+    assert pause_s(LIMITS, partitioned=False) == 300
+    assert pause_s(LIMITS, partitioned=True) == 900
+    assert not is_partition(loss(0, 1), set())
+    assert is_partition(loss(0, 1), {1})
+    assert is_partition(loss(0, 1, reason=FailureReason.NETWORK_PARTITION), set())
 
 
 def test_who_is_lost_faster_than_it_comes_back_is_not_waited_for() -> None:

@@ -17,6 +17,7 @@ from trainer.contract import (
     FailureReason,
     GroupChange,
     GroupMember,
+    Limits,
     LineageEvent,
     Manifest,
     Metric,
@@ -46,6 +47,7 @@ SPEC = TrainingSpec(
     params={"max_depth": 6, "learning_rate": 0.05, "grow_policy": "depthwise", "flag": True},
     early_stopping_rounds=50,
     num_workers=2,
+    limits=Limits(heartbeat_s=30.0),
 )
 GROUP = (
     GroupMember(rank=0, worker_index=0, shards=(2,), rows=30),
