@@ -9,9 +9,12 @@ from airflow.sdk import DAG, Param, TaskGroup, get_current_context, task, task_g
 
 from f1_training.core.plan import ALL_MODELS
 from f1_training.operators import (
+    ADOPT_AFTER,
+    TRIES_FOR_KILLED_PROCESSES,
     DaskTrainingOperator,
     DataChecksOperator,
     EvaluationOperator,
+    ReasonedRetryPolicy,
     RegisterModelOperator,
     SnapshotOperator,
     plan_models,
@@ -25,7 +28,12 @@ DOC = """
 Retrains the models of the catalogue. A new run always retrains; a run that failed goes on when its failed tasks are
 cleared, at the last committed boosting round.
 
-**It failed. What now?** Open the failed task's log: its last lines say the reason, the evidence and what to do.
+**It is up for retry.** What another try may mend is tried again by itself, at most 3 times, after 60, 120 and 240
+seconds: with one worker fewer after `WorkersLost`, on the next machine type after `OutOfMemory` (once). The task's log
+says what was decided and why; training goes on at the last committed round.
+
+**It failed. What now?** Open the failed task's log: its last lines say the reason, the evidence, the decision and what
+to do.
 
 | The reason is | Do |
 |---|---|
@@ -116,7 +124,12 @@ with DAG(
     max_active_runs=4,
     is_paused_upon_creation=True,
     params=params(),
-    default_args={"owner": "race-strategy", "retries": 0},
+    default_args={
+        "owner": "race-strategy",
+        "retries": TRIES_FOR_KILLED_PROCESSES,
+        "retry_delay": ADOPT_AFTER,
+        "retry_policy": ReasonedRetryPolicy(),
+    },
     tags=["f1", "training"],
     doc_md=DOC,
 ) as dag:

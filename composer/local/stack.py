@@ -84,6 +84,8 @@ def environment(places: Places, info: StackInfo) -> dict[str, str]:
         "image": "f1-training/training-worker:local",
         "collective_host": HOST,
         "poll_interval_s": 0.5,
+        # Here a service that was away is back at once, or somebody waits at a terminal.
+        "retry": {"first_delay_s": 5.0},
         # The catalogue's CPU requests are a node's; here workers share the machine's cores.
         "threads": 1,
         "pod_environment": {"BIGQUERY_STORAGE_EMULATOR_HOST": info.bigquery_storage},

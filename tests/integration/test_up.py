@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from composer.local.airflow_api import AirflowApi
 from composer.local.places import REPOSITORY, Places
 from composer.local.ports import free_ports
 from composer.local.stack import StackInfo, running_stack
+from f1_training.core.plan import job_id
 from tests.integration import browser
 from tests.integration.jobs.pods import UNMEASURED
 
@@ -121,6 +123,36 @@ def test_a_run_triggered_by_hand_in_the_browser_turns_green(up: Up, tmp_path: Pa
             page.screenshot(up.places.folder("screenshots") / "by-hand.png")
     result = up.api.xcom("f1_training", "by-hand", "model.register.register", 0)
     assert (result["workers"], result["rounds"] <= 20) == (2, True)
+
+
+def chief_of(up: Up, job_id: str) -> psutil.Process | None:
+    """The chief's pod, once a round is committed."""
+    if not list((up.places.root / "storage").rglob(f"checkpoints/{job_id}/**/manifest.json")):
+        return None
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if "trainer.chief" in process.cmdline() and process.environ().get("TRAINING_JOB_ID") == job_id:
+                return process
+    return None
+
+
+def test_a_run_whose_chief_is_killed_tries_again_by_itself(up: Up) -> None:
+    up.api.call("PATCH", "/dags/f1_training?update_mask=is_paused", {"is_paused": False})
+    asked = {"model_type": "tire_degradation", "num_workers": 1, "rounds": 3000, "early_stopping_rounds": 0}
+    up.api.call(
+        "POST", "/dags/f1_training/dagRuns", {"logical_date": None, "dag_run_id": "chief-killed", "conf": asked}
+    )
+    job, end = job_id("f1_training", "chief-killed", "tire_degradation"), time.monotonic() + RUN_S
+    while (chief := chief_of(up, job)) is None:
+        assert time.monotonic() < end, "no round was committed in time"
+        time.sleep(0.05)
+    os.killpg(chief.pid, signal.SIGKILL)
+    (train,) = (t for t in succeeded(up, "chief-killed") if t["task_id"] == "model.train.train")
+    assert train["try_number"] == 2
+    trained = up.api.xcom("f1_training", "chief-killed", "model.train.train", 0)
+    assert (trained["attempt"], trained["resumed"], trained["rounds"]) == (2, True, 3000)
+    log = up.api.task_log("f1_training", "chief-killed", {**train, "try_number": 1})
+    assert "decision: retry in 5 s: ChiefLost, retry 1 of 3, as before" in log
 
 
 def readme_block(language: str, mark: str) -> str:

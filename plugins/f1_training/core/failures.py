@@ -1,41 +1,17 @@
-"""From a failure's reason to what Airflow does about it: one table, and the exceptions that carry it out.
+"""From a failure's reason to the exception that tells Airflow, and to what a person can do.
 
 Evidence becomes a reason where it is seen (``f1_training.kubernetes.status``, ``f1_training.bigquery.client``,
-``f1_training.core.storage``) and travels as :class:`trainer.contract.TrainingFailure`; a reason becomes a disposition
-here and nowhere else.
+``f1_training.core.storage``) and travels as :class:`trainer.contract.TrainingFailure`; what follows from a reason is
+decided in :mod:`f1_training.core.retry` and nowhere else.
 """
 
 from __future__ import annotations
 
 import contextlib
-import enum
 from collections.abc import Iterator, Mapping
 
+from f1_training.core.retry import RULES, Decision
 from trainer.contract import CatalogueError, ContractError, FailureReason, TrainingFailure
-
-
-class Disposition(enum.StrEnum):
-    """What follows from a failure."""
-
-    FAIL = "fail"
-    RETRY = "retry"
-
-
-#: What the same data, permissions, configuration and code will not change is never tried again.
-DISPOSITIONS: Mapping[FailureReason, Disposition] = {
-    FailureReason.WORKERS_LOST: Disposition.RETRY,
-    FailureReason.CHIEF_LOST: Disposition.RETRY,
-    FailureReason.NETWORK_PARTITION: Disposition.RETRY,
-    FailureReason.OUT_OF_MEMORY: Disposition.RETRY,
-    FailureReason.RESOURCE_EXHAUSTED: Disposition.RETRY,
-    FailureReason.NETWORK_TIMEOUT: Disposition.RETRY,
-    FailureReason.STORAGE_FULL: Disposition.RETRY,
-    FailureReason.PREEMPTED: Disposition.RETRY,
-    FailureReason.DATA_INVALID: Disposition.FAIL,
-    FailureReason.PERMISSION_DENIED: Disposition.FAIL,
-    FailureReason.CONFIG_INVALID: Disposition.FAIL,
-    FailureReason.BUG: Disposition.FAIL,
-}
 
 #: What a person can do, for the end of a failed task's log.
 ADVICE: Mapping[FailureReason, str] = {
@@ -54,9 +30,20 @@ ADVICE: Mapping[FailureReason, str] = {
 }
 
 
-def disposition(reason: FailureReason) -> Disposition:
-    """What follows from ``reason``."""
-    return DISPOSITIONS[reason]
+class AttemptFailure(TrainingFailure):
+    """An attempt failed, and ``decision`` follows from it."""
+
+    def __init__(self, reason: FailureReason, message: str, decision: Decision) -> None:
+        super().__init__(reason, message)
+        self.decision = decision
+
+
+def reason_of(error: BaseException) -> FailureReason:
+    """The reason that ``error`` carries; a connection that fails is ``NetworkTimeout``, everything else a ``Bug``."""
+    reason = getattr(error, "reason", None)
+    if isinstance(reason, FailureReason):
+        return reason
+    return FailureReason.NETWORK_TIMEOUT if isinstance(error, (ConnectionError, TimeoutError)) else FailureReason.BUG
 
 
 def described(failure: TrainingFailure) -> str:
@@ -69,15 +56,18 @@ def airflow_errors() -> Iterator[None]:
     """Let :class:`TrainingFailure` and wrong documents leave as what Airflow understands, the reason first.
 
     Raises:
-        AirflowFailException: the disposition is ``FAIL``: no retry.
-        AirflowException: it is ``RETRY``: retried within the task's ``retries``.
+        AirflowFailException: trying again changes nothing.
+        AirflowException: the task's retry policy decides, by the attributes ``reason`` and ``decision``.
     """
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
     try:
         yield
     except TrainingFailure as e:
-        kind = AirflowFailException if disposition(e.reason) is Disposition.FAIL else AirflowException
-        raise kind(described(e)) from e
+        decision = getattr(e, "decision", None)
+        retried = RULES[e.reason].retried if decision is None else decision.retry
+        raised = (AirflowException if retried else AirflowFailException)(described(e))
+        raised.reason, raised.decision = e.reason, decision
+        raise raised from e
     except (ContractError, CatalogueError) as e:
         raise AirflowFailException(f"{FailureReason.CONFIG_INVALID.value}: {e}") from e

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from f1_training.core.retry import RetrySettings
 from trainer.contract import ContractError, FailureReason, TrainingFailure
 from trainer.contract.fields import decode, require
 
@@ -62,7 +63,8 @@ class Settings:
     the node label that a model's machine type selects nodes by; empty where nodes have no such label.
     ``queue`` is a Kueue LocalQueue. A job that is not over within ``defer_after_s`` is handed to the triggerer. The
     newest ``checkpoints_kept`` checkpoints of a run that succeeded stay. ``heartbeat_s``, ``regroup_grace_s`` (0: the
-    survivors go on at once) and ``partition_s`` are the limits of :class:`trainer.contract.Limits`.
+    survivors go on at once) and ``partition_s`` are the limits of :class:`trainer.contract.Limits`. ``retry`` says how
+    often an attempt is made again.
     """
 
     project: str
@@ -93,6 +95,7 @@ class Settings:
     maximum_bytes_billed: int | None = None
     snapshot_days: int = 7
     checkpoints_kept: int = 3
+    retry: RetrySettings = field(default_factory=RetrySettings)
 
     def __post_init__(self) -> None:
         require(bool(PROJECT.fullmatch(self.project)), "project", f"is {self.project!r}; a Google Cloud project id")

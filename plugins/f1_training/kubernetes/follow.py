@@ -16,6 +16,8 @@ from trainer.contract import FailureReason, Outcome, TrainingFailure
 
 #: An API server that is upgraded is away for minutes, and the job goes on without it.
 API_GRACE_S = 600.0
+#: The evidence where the API itself decided, not the job: that goes on, and is adopted by the next try.
+OF_THE_API = "the Kubernetes API"
 #: Looks overlap by this much, so that no line is missed when clocks differ; what was seen is not said again.
 OVERLAP_S = 5
 
@@ -118,4 +120,4 @@ def _padded(stamp: str) -> str:
 def failed_look(job_id: str, failure: TrainingFailure) -> JobStatus:
     """The status when the API itself decided: it refused, or is away."""
     outcome = Outcome(job_id=job_id, reason=failure.reason, message=str(failure))
-    return JobStatus(phase=Phase.FAILED, outcome=outcome, evidence=("the Kubernetes API",))
+    return JobStatus(phase=Phase.FAILED, outcome=outcome, evidence=(OF_THE_API,))

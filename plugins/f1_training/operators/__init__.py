@@ -4,13 +4,17 @@ from f1_training.operators.checks import DataChecksOperator
 from f1_training.operators.evaluation import EvaluationOperator
 from f1_training.operators.planning import plan_models
 from f1_training.operators.register import RegisterModelOperator
+from f1_training.operators.retries import ADOPT_AFTER, TRIES_FOR_KILLED_PROCESSES, ReasonedRetryPolicy
 from f1_training.operators.snapshot import SnapshotOperator
 from f1_training.operators.training import DaskTrainingOperator
 
 __all__ = [
+    "ADOPT_AFTER",
+    "TRIES_FOR_KILLED_PROCESSES",
     "DaskTrainingOperator",
     "DataChecksOperator",
     "EvaluationOperator",
+    "ReasonedRetryPolicy",
     "RegisterModelOperator",
     "SnapshotOperator",
     "plan_models",

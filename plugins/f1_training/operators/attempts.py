@@ -1,4 +1,4 @@
-"""How often a task has tried, kept in Airflow's task state store: it outlives the process, retries and clearing.
+"""A task's attempts, kept in Airflow's task state store: it outlives the process, retries and clearing.
 
 Airflow's own try number will not do: a killed process uses one up although the job that it started goes on.
 """
@@ -6,10 +6,16 @@ Airflow's own try number will not do: a killed process uses one up although the 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
-KEY = "attempt"
+from f1_training.core.retry import Decision, Size
+from trainer.contract import FailureReason
+from trainer.contract.fields import decode, encode
+
+KEY = "attempts"
 
 
 class StateStore(Protocol):
@@ -32,10 +38,22 @@ class AttemptState(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
-    """The newest attempt; ``number`` counts from 1."""
+    """One attempt; ``number`` counts from 1, ``size`` is what it runs on where that matters.
+
+    ``decision`` is what followed from its failure, ``reason`` the failure's; times are RFC 3339 in UTC.
+    """
 
     number: int
     state: AttemptState
+    size: Size | None = None
+    reason: FailureReason | None = None
+    decision: Decision | None = None
+    began_at: str = ""
+    ended_at: str = ""
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +61,57 @@ class Attempts:
     """The attempts of one task instance."""
 
     store: StateStore
+    now: Callable[[], str] = field(default=_now)
+
+    def all(self) -> list[Attempt]:
+        """Every attempt, the oldest first."""
+        return [decode(Attempt, value, KEY) for value in self.store.get(KEY) or ()]
 
     def newest(self) -> Attempt | None:
         """The newest attempt, or None before the first."""
-        value = self.store.get(KEY)
-        if value is None:
-            return None
-        return Attempt(number=int(value["number"]), state=AttemptState(value["state"]))
+        return next(reversed(self.all()), None)
 
-    def begin(self, number: int) -> int:
-        """Attempt ``number`` is about to start, or goes on."""
-        self._set(number, AttemptState.RUNNING)
-        return number
+    def of(self, number: int) -> Attempt | None:
+        """Attempt ``number``, None when it is not known."""
+        return next((attempt for attempt in self.all() if attempt.number == number), None)
 
-    def begin_next(self) -> int:
-        """The number of the attempt after the newest, which is about to start."""
-        newest = self.newest()
-        return self.begin(newest.number + 1 if newest else 1)
+    def earlier_reasons(self) -> list[FailureReason]:
+        """The reasons for the retries that led to the newest attempt, the oldest first.
 
-    def end(self, number: int, state: AttemptState) -> None:
-        """Attempt ``number`` has ended."""
-        self._set(number, state)
+        After a success, or a failure that was final, a person started the task again: then budgets are as new.
+        """
+        reasons: list[FailureReason] = []
+        for attempt in self.all()[:-1]:
+            if attempt.decision is not None and attempt.decision.retry and attempt.reason is not None:
+                reasons.append(attempt.reason)
+            elif attempt.decision is not None or attempt.state is AttemptState.SUCCEEDED:
+                reasons = []
+        return reasons
 
-    def _set(self, number: int, state: AttemptState) -> None:
-        self.store.set(KEY, {"number": number, "state": state.value})
+    def begin_next(self, size: Size | None = None) -> Attempt:
+        """The attempt after the newest, which is about to start, on what was decided for it or else on ``size``."""
+        known = self.all()
+        newest = known[-1] if known else None
+        decided = newest.decision if newest else None
+        number = newest.number + 1 if newest else 1
+        on = decided.size if decided is not None and decided.retry and decided.size is not None else size
+        made = Attempt(number=number, state=AttemptState.RUNNING, size=on, began_at=self.now())
+        self._write([*known, made])
+        return made
+
+    def succeeded(self, number: int) -> None:
+        """Attempt ``number`` has made what it should."""
+        self._end(number, state=AttemptState.SUCCEEDED)
+
+    def failed(self, number: int, reason: FailureReason | None = None, decision: Decision | None = None) -> None:
+        """Attempt ``number`` has failed for ``reason``, and ``decision`` follows from it."""
+        self._end(number, state=AttemptState.FAILED, reason=reason, decision=decision)
+
+    def _end(self, number: int, **changes: Any) -> None:
+        known = self.all()
+        ended = [replace(a, ended_at=self.now(), **changes) if a.number == number else a for a in known]
+        if ended != known:
+            self._write(ended)
+
+    def _write(self, attempts: list[Attempt]) -> None:
+        self.store.set(KEY, [encode(attempt) for attempt in attempts])

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
-from f1_training.core.failures import ADVICE, Disposition, airflow_errors, described, disposition
+from f1_training.core.failures import ADVICE, AttemptFailure, airflow_errors, described
 from f1_training.core.plan import RunPlan
+from f1_training.core.retry import RULES, Decision, Size, decide
 from f1_training.kubernetes.names import AttemptRef, Purpose, attempt_ref
-from f1_training.operators.attempts import Attempts, AttemptState
-from trainer.contract import Outcome, TrainingFailure
+from f1_training.operators.attempts import Attempt, Attempts, AttemptState
+from trainer.contract import FailureReason, Outcome, TrainingFailure
 
 if TYPE_CHECKING:
     from f1_training.kubernetes.client import Cluster
@@ -27,7 +29,8 @@ class JobOperator(BaseOperator):
     """Base of the operators that run a job in Kubernetes.
 
     Names of objects follow from the run and the attempt. A task whose Airflow process died adopts the job that it left
-    running; after a failed attempt the next one starts. Whatever happens, an attempt that has ended is deleted.
+    running; after a failed attempt the next one starts, on what :mod:`f1_training.core.retry` decided. Whatever
+    happens, an attempt that has ended is deleted.
 
     Args:
         plan: the run's plan, from task ``plan``.
@@ -52,13 +55,15 @@ class JobOperator(BaseOperator):
         """What a job that succeeded made, for the tasks that follow."""
         raise NotImplementedError
 
-    def what_next(self, plan: RunPlan, outcome: Outcome) -> str:
-        """What a person can do after a failure."""
+    def what_next(self, plan: RunPlan, outcome: Outcome, decision: Decision) -> str:
+        """What happens after a failure, or what a person can do."""
         assert outcome.reason is not None
+        if decision.retry:
+            return decision.text
         advice = ADVICE[outcome.reason]
-        if disposition(outcome.reason) is Disposition.FAIL:
+        if not RULES[outcome.reason].retried:
             return advice
-        return f"start the run again with the same run id ({plan.run_id}); {advice}"
+        return f"{decision.why}; start the run again with the same run id ({plan.run_id}); {advice}"
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Start the job, or adopt it, and follow it to its end."""
@@ -66,30 +71,35 @@ class JobOperator(BaseOperator):
             plan = RunPlan.from_xcom(self.plan)
             cluster = self.connect(plan)
             attempt = self._attempt(cluster, plan, Attempts(context["task_state_store"]))
-            bundle = self.bundle(plan, attempt)
-            ref = self._ref(plan, attempt)
+            plan = _sized(plan, attempt)
+            bundle = self.bundle(plan, attempt.number)
+            ref = self._ref(plan, attempt.number)
             self._live = (cluster, ref)
             cluster.submit(bundle)
-            self.log.info("attempt %s: Job %s/%s", attempt, ref.namespace, ref.job)
+            self.log.info("attempt %s: Job %s/%s", attempt.number, ref.namespace, ref.job)
         return self.execute_complete(context, self._follow(cluster, plan, ref))
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> dict[str, Any]:
         """Turn how the job ended into this task's result or failure, and delete what is left of it."""
+        from f1_training.kubernetes.follow import OF_THE_API
         from f1_training.operators.triggers import read_event
 
         attempts = Attempts(context["task_state_store"])
         with airflow_errors():
             plan = RunPlan.from_xcom(self.plan)
-            attempt, outcome, evidence = read_event(event)
-            ref = self._ref(plan, attempt)
+            number, outcome, evidence = read_event(event)
+            plan = _sized(plan, attempts.of(number))
+            ref = self._ref(plan, number)
             if outcome.reason is None:
-                result = self.result(plan, outcome, attempt)
-                attempts.end(attempt, AttemptState.SUCCEEDED)
+                result = self.result(plan, outcome, number)
+                attempts.succeeded(number)
                 self._delete(plan, ref)
                 return result
-            attempts.end(attempt, AttemptState.FAILED)
+            if outcome.reason is FailureReason.NETWORK_TIMEOUT and OF_THE_API in evidence:
+                raise TrainingFailure(outcome.reason, f"{outcome.message}; the job goes on, and the next try adopts it")
+            decision = self._decided(plan, attempts, number, outcome)
             self._delete(plan, ref)
-            raise self._failure(plan, attempt, outcome, evidence)
+            raise self._failure(plan, number, outcome, evidence, decision)
 
     def on_kill(self) -> None:
         """The task is killed: so is its job."""
@@ -103,28 +113,47 @@ class JobOperator(BaseOperator):
 
         return Cluster.connect(plan.settings.kubernetes_conn_id)
 
-    def _attempt(self, cluster: Cluster, plan: RunPlan, attempts: Attempts) -> int:
-        newest = attempts.newest()
-        if newest is None or newest.state is not AttemptState.RUNNING:
-            return attempts.begin_next()
-        from f1_training.kubernetes.status import Phase
+    def _attempt(self, cluster: Cluster, plan: RunPlan, attempts: Attempts) -> Attempt:
+        """The attempt that goes on, or the next one.
 
-        ref = self._ref(plan, newest.number)
-        status = self._status(cluster, plan, ref)
+        Raises:
+            AttemptFailure: the newest ended while nobody followed it, and there is no retry.
+        """
+        from f1_training.kubernetes.status import Phase, job_status
+
+        newest, planned = attempts.newest(), _size(plan)
+        if newest is None or newest.state is not AttemptState.RUNNING:
+            return attempts.begin_next(planned)
+        ref = self._ref(_sized(plan, newest), newest.number)
+        observed = cluster.observe(ref)
+        status = job_status(observed, plan.job_id, datetime.now(UTC), plan.settings.scale_up_grace_s)
         if status.phase is not Phase.FAILED:
             self.log.info("attempt %s is %s: adopting it", newest.number, status.phase.value)
-            return attempts.begin(newest.number)
+            return newest
         assert status.outcome is not None
-        why = status.outcome.message
-        self.log.warning("attempt %s ended while nobody followed it: %s", newest.number, why)
+        outcome = status.outcome
+        self.log.warning("attempt %s ended while nobody followed it: %s", newest.number, outcome.message)
         cluster.delete(ref.namespace, ref.job)
-        return attempts.begin_next()
+        if observed.job is None:
+            # Nothing was started yet, or somebody has deleted it: that spends no budget.
+            attempts.failed(newest.number)
+            return attempts.begin_next(newest.size or planned)
+        decision = self._decided(plan, attempts, newest.number, outcome)
+        if not decision.retry:
+            raise self._failure(plan, newest.number, outcome, status.evidence, decision)
+        self.log.info("decision: %s", decision.text)
+        return attempts.begin_next(planned)
 
-    def _status(self, cluster: Cluster, plan: RunPlan, ref: AttemptRef) -> JobStatus:
-        from f1_training.kubernetes.status import job_status
-
-        grace_s = plan.settings.scale_up_grace_s
-        return job_status(cluster.observe(ref), plan.job_id, datetime.now(UTC), grace_s)
+    def _decided(self, plan: RunPlan, attempts: Attempts, number: int, outcome: Outcome) -> Decision:
+        """What follows from the failure of attempt ``number``, written down."""
+        assert outcome.reason is not None
+        known = attempts.of(number)
+        if known is not None and known.decision is not None:
+            return known.decision  # decided before, by a process that was killed before it could say so
+        size = known.size if known is not None and known.size is not None else _size(plan)
+        decision = decide(outcome.reason, attempts.earlier_reasons(), plan.settings.retry, size)
+        attempts.failed(number, outcome.reason, decision)
+        return decision
 
     def _ref(self, plan: RunPlan, attempt: int) -> AttemptRef:
         return attempt_ref(plan.job_id, self.purpose, attempt, plan.settings.namespace, plan.num_workers)
@@ -173,12 +202,28 @@ class JobOperator(BaseOperator):
             # How the job ended counts; what is left of it goes by its time to live.
             self.log.warning("could not delete Job %s/%s: %s", ref.namespace, ref.job, e)
 
-    def _failure(self, plan: RunPlan, attempt: int, outcome: Outcome, evidence: Sequence[str]) -> TrainingFailure:
+    def _failure(
+        self, plan: RunPlan, attempt: int, outcome: Outcome, evidence: Sequence[str], decision: Decision
+    ) -> AttemptFailure:
         assert outcome.reason is not None
-        next_step = self.what_next(plan, outcome)
-        failure = TrainingFailure(outcome.reason, f"{outcome.message}; {next_step}")
+        next_step = self.what_next(plan, outcome, decision)
+        failure = AttemptFailure(outcome.reason, f"{outcome.message}; {next_step}", decision)
         self.log.error("attempt %s failed: %s", attempt, described(TrainingFailure(outcome.reason, outcome.message)))
         for line in evidence:
             self.log.error("evidence: %s", line)
-        self.log.error("what to do: %s", next_step)
+        self.log.error("decision: %s", decision.text)
+        if not decision.retry:
+            self.log.error("what to do: %s", next_step)
         return failure
+
+
+def _size(plan: RunPlan) -> Size:
+    return Size(num_workers=plan.num_workers, resources=plan.entry.resources)
+
+
+def _sized(plan: RunPlan, attempt: Attempt | None) -> RunPlan:
+    """``plan`` for what ``attempt`` runs on."""
+    if attempt is None or attempt.size is None:
+        return plan
+    size = attempt.size
+    return replace(plan, num_workers=size.num_workers, entry=replace(plan.entry, resources=size.resources))

@@ -40,13 +40,13 @@ class SnapshotOperator(BaseOperator):
             warehouse = Warehouse.connect(plan.settings)
             newest = attempts.newest()
             interrupted = newest is not None and newest.state is AttemptState.RUNNING
-            number = attempts.begin(newest.number) if newest and interrupted else attempts.begin_next()
+            number = (newest if newest and interrupted else attempts.begin_next()).number
             parts = (snapshot.training_part(plan), snapshot.evaluation_part(plan))
             try:
                 taken = {part.name: encode(snapshot.take(warehouse, plan, part, number)) for part in parts}
             except Exception:
                 # Its job ids are used up: BigQuery keeps a failed job under its id.
-                attempts.end(number, AttemptState.FAILED)
+                attempts.failed(number)
                 raise
-            attempts.end(number, AttemptState.SUCCEEDED)
+            attempts.succeeded(number)
         return taken

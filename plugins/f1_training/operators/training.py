@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from f1_training.core.failures import Disposition, disposition
 from f1_training.core.plan import RunPlan
+from f1_training.core.retry import RULES, Decision
 from f1_training.kubernetes.names import Purpose
 from f1_training.operators.job import JobOperator
 from trainer.contract import GroupChange, Outcome, SnapshotRef, TrainingFailure
@@ -81,15 +81,17 @@ class DaskTrainingOperator(JobOperator):
         except Exception as e:  # noqa: BLE001 - a model that is trained is not lost over what is only tidy
             self.log.warning("%s: old checkpoints could not be removed: %s", plan.checkpoints_uri, e)
 
-    def what_next(self, plan: RunPlan, outcome: Outcome) -> str:
-        """Where the run goes on when it is started again."""
-        advice = super().what_next(plan, outcome)
+    def what_next(self, plan: RunPlan, outcome: Outcome, decision: Decision) -> str:
+        """Where the run goes on."""
+        advice = super().what_next(plan, outcome, decision)
         committed = outcome.last_round or last_committed_round(plan.checkpoints_uri)
         if not committed:
             return f"no round was committed; {advice}"
         assert outcome.reason is not None
-        if disposition(outcome.reason) is Disposition.FAIL:
+        if not RULES[outcome.reason].retried:
             return f"the last committed round is {committed}; {advice}"
+        if decision.retry:
+            return f"{advice}; resumes at round {committed}"
         return advice.replace(f"({plan.run_id})", f"({plan.run_id}) to resume at round {committed}", 1)
 
 

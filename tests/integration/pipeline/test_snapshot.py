@@ -86,7 +86,7 @@ def test_a_query_that_a_killed_process_left_is_adopted(warehouse: Any, plan: Run
     store = StateStore()
     first = take(plan, store)
     before = jobs_of(warehouse, plan)
-    store.set(KEY, {"number": 1, "state": "running"})
+    store.set(KEY, [{"number": 1, "state": "running"}])
     assert take(plan, store) == first
     assert jobs_of(warehouse, plan) == before
 
@@ -95,7 +95,7 @@ def test_a_cleared_task_takes_a_new_snapshot(warehouse: Any, plan: RunPlan) -> N
     store = StateStore()
     take(plan, store)
     take(plan, store)
-    assert store.values[KEY] == {"number": 2, "state": "succeeded"}
+    assert [(a["number"], a["state"]) for a in store.values[KEY]][-1] == (2, "succeeded")
 
 
 def test_a_split_that_is_not_there_is_named_and_the_next_try_has_other_job_ids(warehouse: Any, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_split_that_is_not_there_is_named_and_the_next_try_has_other_job_ids(w
     store = StateStore()
     with pytest.raises(AirflowFailException, match=r"^ConfigInvalid: .*train_1950"):
         take(plan, store)
-    assert store.values[KEY] == {"number": 1, "state": "failed"}
+    assert [(a["number"], a["state"]) for a in store.values[KEY]] == [(1, "failed")]
 
 
 def test_a_feature_that_is_not_there_is_wrong_configuration(plan: RunPlan) -> None:

@@ -28,7 +28,8 @@ edges = {t.task_id: sorted(t.downstream_task_ids) for t in found.tasks}
 groups = sorted(g for g in found.task_group.get_task_group_dict() if g)
 params = {name: found.params.get_param(name) for name in found.params}
 form = {name: {"default": p.value, **p.schema, "description": p.description} for name, p in params.items()}
-print(json.dumps({"seconds": seconds, "modules": modules, "edges": edges, "groups": groups, "form": form,
+retries = {t.task_id: [t.retries, type(t.retry_policy).__name__] for t in found.tasks}
+print(json.dumps({"retries": retries, "seconds": seconds, "modules": modules, "edges": edges, "groups": groups, "form": form,
                   "schedule": str(found.schedule), "catchup": found.catchup, "doc": found.doc_md}))
 """
 
@@ -83,6 +84,13 @@ def test_the_stages_are_task_groups_in_the_pipeline_s_order(dag: Any) -> None:
         assert after in dag["edges"][before]
     for task, downstream in dag["edges"].items():
         assert all(order.index(d) > order.index(task) for d in downstream)
+
+
+def test_a_policy_decides_about_every_task_s_retries(dag: Any) -> None:
+    assert set(dag["retries"]) == set(dag["edges"])
+    assert {policy for _, policy in dag["retries"].values()} == {"ReasonedRetryPolicy"}
+    # Enough for processes that are killed, about which no policy is asked.
+    assert min(retries for retries, _ in dag["retries"].values()) >= 10
 
 
 def test_it_runs_weekly_and_never_for_the_past(dag: Any) -> None:

@@ -10,6 +10,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
 from f1_training.core.plan import RunPlan
+from f1_training.kubernetes.follow import OF_THE_API
 from f1_training.kubernetes.manifests import Bundle
 from f1_training.kubernetes.status import Observed
 from f1_training.operators import DaskTrainingOperator, EvaluationOperator
@@ -67,6 +68,10 @@ class FakeCluster:
 
 
 RUNNING: dict[str, Any] = {"running": {}}
+
+
+def state(task: "Task") -> list[tuple[int, str]]:
+    return [(attempt["number"], attempt["state"]) for attempt in task.store.values[KEY]]
 
 
 def over(outcome: Outcome) -> dict[str, Any]:
@@ -140,7 +145,7 @@ def test_the_first_attempt_is_submitted_and_followed_by_the_triggerer(task: Task
     assert trigger.ref.job == f"{task.plan.job_id}-1-chief"
     assert list(task.cluster.jobs) == [trigger.ref.job]
     assert not spec_of(task.cluster.jobs[trigger.ref.job]).resume
-    assert task.store.values[KEY] == {"number": 1, "state": "running"}
+    assert state(task) == [(1, "running")]
 
 
 def test_a_task_whose_process_died_adopts_the_running_job(task: Task) -> None:
@@ -152,7 +157,7 @@ def test_a_task_whose_process_died_adopts_the_running_job(task: Task) -> None:
 
 
 def test_a_task_that_died_before_it_had_submitted_starts_the_next_attempt(task: Task) -> None:
-    Attempts(task.store).begin(1)
+    Attempts(task.store).begin_next()
     assert task.start().ref.attempt == 2
 
 
@@ -171,7 +176,7 @@ def test_success_is_told_and_the_job_is_deleted(task: Task) -> None:
     assert result["result_uri"] == f"{task.plan.artifacts_uri}/result.json"
     assert (result["rounds"], result["workers"], result["attempt"], result["resumed"]) == (700, 2, 1, False)
     assert task.cluster.jobs == {}
-    assert task.store.values[KEY] == {"number": 1, "state": "succeeded"}
+    assert state(task) == [(1, "succeeded")]
 
 
 def test_a_failed_attempt_ends_with_reason_evidence_and_what_to_do(
@@ -182,14 +187,14 @@ def test_a_failed_attempt_ends_with_reason_evidence_and_what_to_do(
         task.complete(1, lost(task.plan, 300), ("chief ended with exit code 69",))
     message = str(caught.value)
     assert message.startswith("WorkersLost: 1 of 2 workers")
-    assert "start the run again with the same run id (manual__1) to resume at round 300" in message
+    assert message.endswith("retry in 60 s: WorkersLost, retry 1 of 3, with 1 of 2 workers; resumes at round 300")
     assert not isinstance(caught.value, AirflowFailException)
     assert task.cluster.jobs == {}
-    assert task.store.values[KEY] == {"number": 1, "state": "failed"}
+    assert state(task) == [(1, "failed")]
     lines = [line for line in capsys.readouterr().out.splitlines() if "[error" in line]
     assert "attempt 1 failed: WorkersLost: 1 of 2 workers" in lines[-3]
     assert "evidence: chief ended with exit code 69" in lines[-2]
-    assert "what to do: start the run again" in lines[-1]
+    assert "decision: retry in 60 s: WorkersLost, retry 1 of 3, with 1 of 2 workers" in lines[-1]
 
 
 def test_a_cleared_task_after_a_failed_attempt_starts_the_next_which_resumes(task: Task) -> None:
@@ -201,6 +206,71 @@ def test_a_cleared_task_after_a_failed_attempt_starts_the_next_which_resumes(tas
     spec = spec_of(task.cluster.jobs[trigger.ref.job])
     assert spec.resume
     assert spec.output.checkpoints == task.plan.checkpoints_uri
+
+
+def of(task: Task, reason: FailureReason) -> Outcome:
+    return Outcome(job_id=task.plan.job_id, reason=reason, message="so it ended", last_round=100)
+
+
+def fail(task: Task, attempt: int, reason: FailureReason) -> BaseException:
+    with pytest.raises(AirflowException) as caught:
+        task.complete(attempt, of(task, reason))
+    return caught.value
+
+
+def test_the_next_attempt_has_one_worker_fewer_and_the_last_of_them_ends_the_task(task: Task) -> None:
+    task.plan = make_plan(task.plan.settings, num_workers=4)
+    for attempt, workers in enumerate((4, 3, 2), start=1):
+        ref = task.start().ref
+        assert spec_of(task.cluster.jobs[ref.job]).num_workers == workers
+        error = fail(task, attempt, FailureReason.WORKERS_LOST)
+        assert not isinstance(error, AirflowFailException)
+    task.start()
+    final = fail(task, 4, FailureReason.WORKERS_LOST)
+    assert isinstance(final, AirflowFailException)
+    assert "; all 3 retries are used up (WorkersLost, WorkersLost, WorkersLost); start the run again with" in str(final)
+    assert "to resume at round 100" in str(final)
+    assert [a["decision"]["retry"] for a in task.store.values[KEY]] == [True, True, True, False]
+    # A person clears the task: everything as planned, and the budgets as new.
+    assert spec_of(task.cluster.jobs[task.start().ref.job]).num_workers == 4
+    assert not isinstance(fail(task, 5, FailureReason.WORKERS_LOST), AirflowFailException)
+
+
+def memory_of(bundle: Bundle) -> str:
+    workers = next(m for m in bundle.owned if m["kind"] == "Job")
+    return str(workers["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"])
+
+
+def test_out_of_memory_moves_to_a_larger_machine_once(task: Task) -> None:
+    assert memory_of(task.cluster.jobs[task.start().ref.job]) == "24Gi"
+    assert not isinstance(fail(task, 1, FailureReason.OUT_OF_MEMORY), AirflowFailException)
+    assert memory_of(task.cluster.jobs[task.start().ref.job]) == "49Gi"
+    assert isinstance(fail(task, 2, FailureReason.OUT_OF_MEMORY), AirflowFailException)
+
+
+def test_a_failure_that_nobody_followed_spends_its_budget_too(task: Task) -> None:
+    for _ in range(3):
+        task.start()
+        task.cluster.state = over(of(task, FailureReason.CHIEF_LOST))
+    with pytest.raises(AirflowFailException, match="the 2 retries for ChiefLost are used up"):
+        task.execute()
+    assert task.cluster.jobs == {}
+
+
+def test_an_event_that_comes_twice_is_decided_once(task: Task) -> None:
+    task.start()
+    fail(task, 1, FailureReason.OUT_OF_MEMORY)
+    assert not isinstance(fail(task, 1, FailureReason.OUT_OF_MEMORY), AirflowFailException)
+    assert len(task.store.values[KEY]) == 1
+
+
+def test_an_api_that_is_away_does_not_end_the_attempt(task: Task) -> None:
+    first = task.start()
+    outcome = of(task, FailureReason.NETWORK_TIMEOUT)
+    with pytest.raises(AirflowException, match="the next try adopts it"):
+        task.complete(1, outcome, (OF_THE_API,))
+    assert task.cluster.deleted == []
+    assert task.start().ref == first.ref
 
 
 def test_invalid_data_is_final(task: Task) -> None:
@@ -218,7 +288,7 @@ def test_what_was_committed_is_read_from_the_checkpoints_when_the_chief_could_no
     assert last_committed_round(task.plan.checkpoints_uri) == 150
     task.start()
     outcome = Outcome(job_id=task.plan.job_id, reason=FailureReason.CHIEF_LOST, message="killed")
-    with pytest.raises(AirflowException, match="to resume at round 150"):
+    with pytest.raises(AirflowException, match="resumes at round 150"):
         task.complete(1, outcome)
 
 
@@ -359,10 +429,11 @@ def test_an_evaluation_is_a_job_of_its_own(task: Task) -> None:
 def test_attempts_survive_in_the_store() -> None:
     store = StateStore()
     assert Attempts(store).newest() is None
-    assert Attempts(store).begin_next() == 1
-    Attempts(store).end(1, AttemptState.FAILED)
-    assert Attempts(store).begin_next() == 2
+    assert Attempts(store).begin_next().number == 1
+    Attempts(store).failed(1)
+    assert Attempts(store).begin_next().number == 2
     json.dumps(store.values)
+    assert [a.state for a in Attempts(store).all()] == [AttemptState.FAILED, AttemptState.RUNNING]
 
 
 def test_an_event_is_read_as_it_was_made(task: Task) -> None:
