@@ -78,7 +78,12 @@ def test_an_airflow_without_retry_policies_is_refused_clearly() -> None:
     program = (
         "import airflow.sdk as s; del s.__dict__['__getattr__']; s.BaseOperator = object; import f1_training.operators"
     )
-    environment = {"PYTHONPATH": f"{PLUGINS}:{PLUGINS.parent}", "HOME": "/nonexistent", "AIRFLOW_HOME": "/nonexistent"}
+    environment = {
+        "PYTHONPATH": f"{PLUGINS}:{PLUGINS.parent}",
+        "HOME": "/nonexistent",
+        "AIRFLOW_HOME": "/nonexistent",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
