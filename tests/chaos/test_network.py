@@ -32,7 +32,7 @@ def test_a_worker_that_is_cut_off_is_left_behind_and_joins_again(
     assert (report.named("lost")[0]["workers"], report.named("lost")[0]["reason"]) == ([1], "NetworkPartition")
     assert report.manifest is not None
     assert [m.worker_index for m in report.manifest.group] == [0, 1, 2]
-    assert report.metric == pytest.approx(undisturbed(**steady).metric, rel=0.01)
+    assert report.metric <= 1.01 * undisturbed(**steady).metric
 
 
 def test_a_partition_pauses_the_job_until_the_quorum_is_back(

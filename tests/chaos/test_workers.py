@@ -44,7 +44,7 @@ def test_survivors_of_a_killed_worker_reach_the_same_error(
     assert report.manifest is not None
     assert sum(m.rows for m in report.manifest.group) == run.spec.snapshot.total("train")
     assert [m.worker_index for m in report.manifest.group] == [0, 1]
-    assert report.metric == pytest.approx(undisturbed(**steady).metric, rel=0.01)
+    assert report.metric <= 1.01 * undisturbed(**steady).metric
 
 
 @pytest.mark.chaos
@@ -96,7 +96,7 @@ def test_a_worker_that_hangs_for_ever_is_left_behind(
     survived("SIGSTOP a worker for ever", run, report, undisturbed(**steady))
     assert report.manifest is not None
     assert [m.worker_index for m in report.manifest.group] == [0, 2]
-    assert report.metric == pytest.approx(undisturbed(**steady).metric, rel=0.01)
+    assert report.metric <= 1.01 * undisturbed(**steady).metric
 
 
 @XGBOOST_FIRST
@@ -147,7 +147,7 @@ def test_a_preempted_worker_hands_its_round_over(
     assert report.named("leaving")[0]["worker"] == 2
     assert GroupChange.CUT_SHORT in report.changes
     assert rounds_lost(report) == 0, "what was trained is committed"
-    assert report.metric == pytest.approx(undisturbed(**policy).metric, rel=0.01)
+    assert report.metric <= 1.01 * undisturbed(**policy).metric
 
 
 @pytest.mark.chaos
@@ -159,8 +159,10 @@ def test_a_slow_worker_is_waited_for(
     report = run.until_finished()
     survived("a worker at a tenth of its speed", run, report, undisturbed(engine=engine))
     # LightGBM takes a signal in the middle of a receive for the end of its peer; then the group is formed again.
-    assert engine is Engine.LIGHTGBM or not report.named("lost")
-    assert report.sha256 == undisturbed(engine=engine).sha256
+    lost = len(report.named("lost"))
+    assert engine is Engine.LIGHTGBM or not lost
+    # Lost twice in a row, a segment is halved, which changes the bytes (docs/decisions.md).
+    assert lost > 1 or report.sha256 == undisturbed(engine=engine).sha256
 
 
 @pytest.mark.chaos
@@ -174,7 +176,7 @@ def test_workers_killed_again_and_again(
         run.at_round(boundary).kill_workers(worker)
     report = run.until_finished()
     survived("kill -9 five workers, one by one", run, report, undisturbed(**steady))
-    assert report.metric == pytest.approx(undisturbed(**steady).metric, rel=0.01)
+    assert report.metric <= 1.01 * undisturbed(**steady).metric
 
 
 @pytest.mark.chaos
@@ -182,7 +184,7 @@ def test_workers_killed_again_and_again(
 def test_memory_that_runs_out_ends_the_attempt(
     start: Start, wanted: Wanted, survived: Survived, engine: Engine, launcher: Any
 ) -> None:
-    launcher.environment["TRAINING_MEMORY_LIMIT"] = "120Mi"  # less than the libraries themselves
+    launcher.environment["TRAINING_MEMORY_LIMIT"] = "60Mi"  # less than the libraries themselves
     run = start(wanted(engine=engine), restart_s=None)
     run.fault_at = run.fault_at or 0.0
     report = run.until_ended()
