@@ -15,6 +15,7 @@ from trainer.contract.spec import Device, Engine, Metric, Objective
 
 FOLDER = Path(__file__).parent / "models"
 SCHEMA = 1
+QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|[MGT]|[KMGT]i)?")
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
@@ -49,11 +50,20 @@ class ChecksEntry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resources:
-    """What a pod requests, in Kubernetes quantities; ``machine_type`` selects the node pool where it is given."""
+    """What a pod requests, in Kubernetes quantities; ``machine_type`` selects the node pool where it is given.
+
+    ``disk`` is node-local: the cache of the worker's shards as Arrow files, and scratch.
+    """
 
     cpu: str
     memory: str
+    disk: str = "10Gi"
     machine_type: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("cpu", "memory", "disk"):
+            text = getattr(self, name)
+            require(bool(QUANTITY.fullmatch(text)), name, f"is {text!r}; a Kubernetes quantity such as 500m or 24Gi")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

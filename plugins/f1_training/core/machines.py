@@ -9,12 +9,13 @@ from trainer.contract import ContractError
 from trainer.contract.catalogue import Resources
 
 #: What GKE leaves of a node's memory and CPU once kubelet, system and DaemonSets have theirs, rounded down; the
-#: smallest first. Source: "Node allocatable resources" in GKE's documentation.
+#: smallest first. Source: "Node allocatable resources" in GKE's documentation. The disk fits a boot disk of 100 GB,
+#: of which pods get about 45 GB, and holds what fits into half of the memory.
 LADDER: Sequence[Resources] = (
-    Resources(machine_type="n1-standard-4", cpu="3", memory="10Gi"),
-    Resources(machine_type="n1-standard-8", cpu="7", memory="24Gi"),
-    Resources(machine_type="n1-standard-16", cpu="15", memory="49Gi"),
-    Resources(machine_type="n1-highmem-16", cpu="15", memory="87Gi"),
+    Resources(machine_type="n1-standard-4", cpu="3", memory="10Gi", disk="10Gi"),
+    Resources(machine_type="n1-standard-8", cpu="7", memory="24Gi", disk="20Gi"),
+    Resources(machine_type="n1-standard-16", cpu="15", memory="49Gi", disk="30Gi"),
+    Resources(machine_type="n1-highmem-16", cpu="15", memory="87Gi", disk="40Gi"),
 )
 QUANTITY = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<suffix>|[kMGT]|[KMGT]i)")
 FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}

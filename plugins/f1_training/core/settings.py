@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,8 +20,17 @@ EXAMPLE = (
 
 PROJECT = re.compile(r"[a-z][a-z0-9.:-]{1,61}[a-z0-9]")
 DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
+SPOT_LABEL = "cloud.google.com/gke-spot"
 DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Spot(enum.StrEnum):
+    """Whether workers run on Spot nodes: cheaper, and taken away at 25 seconds' notice."""
+
+    NEVER = "never"
+    PREFERRED = "preferred"
+    REQUIRED = "required"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +70,8 @@ class Settings:
 
     ``pod_environment`` is added to every pod; ``collective_host`` is the address that the ranks' own connections use,
     by default the pod's. ``threads`` is per worker; by default as many as its CPU request. ``machine_type_label`` is
-    the node label that a model's machine type selects nodes by; empty where nodes have no such label.
+    the node label that a model's machine type selects nodes by; empty where nodes have no such label. Workers, never
+    the chief, run on Spot nodes as ``worker_spot`` says; GPUs are of the kind ``gpu_accelerator`` (``nvidia-l4``).
     ``queue`` is a Kueue LocalQueue. A job that is not over within ``defer_after_s`` is handed to the triggerer. The
     newest ``checkpoints_kept`` checkpoints of a run that succeeded stay. ``heartbeat_s``, ``regroup_grace_s`` (0: the
     survivors go on at once) and ``partition_s`` are the limits of :class:`trainer.contract.Limits`. ``retry`` says how
@@ -83,6 +94,10 @@ class Settings:
     machine_type_label: str = ""
     chief_node_selector: Mapping[str, str] = field(default_factory=dict)
     worker_node_selector: Mapping[str, str] = field(default_factory=dict)
+    worker_spot: Spot = Spot.NEVER
+    chief_priority_class: str = ""
+    worker_priority_class: str = ""
+    gpu_accelerator: str = ""
     queue: str = ""
     poll_interval_s: float = 15.0
     defer_after_s: float = 30.0
@@ -104,6 +119,12 @@ class Settings:
             value = getattr(self, name)
             fits = bool(DNS_LABEL.fullmatch(value)) or (not value and name != "namespace")
             require(fits, name, f"is {value!r}; lower case letters, digits and -")
+        for name in ("chief_priority_class", "worker_priority_class"):
+            value = getattr(self, name)
+            require(not value or bool(DNS_LABEL.fullmatch(value)), name, f"is {value!r}; a PriorityClass' name")
+        for name in ("chief_node_selector", "worker_node_selector"):
+            wrong = SPOT_LABEL in getattr(self, name)
+            require(not wrong, name, f"holds {SPOT_LABEL}; say worker_spot: required or preferred instead")
         for name in self.pod_environment:
             require(bool(ENVIRONMENT_NAME.fullmatch(name)), "pod_environment", f"{name!r} names no variable")
         for name in ("poll_interval_s", "scale_up_grace_s", "heartbeat_s", "partition_s", "deadline_s", "ttl_s"):

@@ -15,7 +15,7 @@ from typing import Any
 from f1_training.kubernetes import podspec
 from f1_training.kubernetes.certificates import Certificates
 from f1_training.kubernetes.names import ATTEMPT, COMPONENT, JOB_ID, PURPOSE, SPEC_SHA256, Purpose
-from f1_training.kubernetes.podspec import CHIEF_PORT, Role
+from f1_training.kubernetes.podspec import CHIEF_PORT, Placement, Role
 from f1_training.kubernetes.settings import JobSettings
 from trainer.contract import EXIT_CODES, EvaluationSpec, FailureReason, TrainingSpec
 from trainer.contract.catalogue import Resources
@@ -79,6 +79,7 @@ def chief_job(spec: TrainingSpec, settings: JobSettings) -> Manifest:
         probed=True,
         gpu=alone and spec.device != "cpu",
     )
+    # Never on Spot, also when it trains alone: what a chief loses nobody replaces.
     selector = settings.worker_node_selector if alone else settings.chief_node_selector
     return _main_job(container, settings, selector, _metadata(spec, settings, Role.CHIEF, settings.names.chief))
 
@@ -120,7 +121,12 @@ def worker_job(spec: TrainingSpec, settings: JobSettings) -> Manifest:
         gpu=spec.device != "cpu",
     )
     metadata = _metadata(spec, settings, Role.WORKER, settings.names.workers)
-    selector = _selector(settings.worker_node_selector, settings, container.resources)
+    placement = Placement(
+        node_selector=_selector(settings.worker_node_selector, settings, container.resources),
+        spot=settings.worker_spot,
+        priority_class=settings.worker_priority_class,
+        spread=_selecting(metadata["labels"]),
+    )
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -134,7 +140,7 @@ def worker_job(spec: TrainingSpec, settings: JobSettings) -> Manifest:
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": [_ignore_disruption(), _fail_at_once(container.role)]},
             "activeDeadlineSeconds": settings.deadline_s,
-            "template": _template(metadata, podspec.pod_spec(container, settings, selector)),
+            "template": _template(metadata, podspec.pod_spec(container, settings, placement)),
         },
     }
 
@@ -184,7 +190,9 @@ def with_owner(manifest: Manifest, owner: str, uid: str) -> Manifest:
 def _main_job(
     container: podspec.Container, settings: JobSettings, selector: Mapping[str, str], metadata: Manifest
 ) -> Manifest:
-    placed = _selector(selector, settings, container.resources)
+    placement = Placement(
+        node_selector=_selector(selector, settings, container.resources), priority_class=settings.chief_priority_class
+    )
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -197,7 +205,7 @@ def _main_job(
             "podReplacementPolicy": "Failed",
             "activeDeadlineSeconds": settings.deadline_s,
             "ttlSecondsAfterFinished": settings.ttl_s,
-            "template": _template(metadata, podspec.pod_spec(container, settings, placed)),
+            "template": _template(metadata, podspec.pod_spec(container, settings, placement)),
         },
     }
 

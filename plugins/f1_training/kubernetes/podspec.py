@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from f1_training.core.settings import SPOT_LABEL, Spot
 from f1_training.kubernetes.settings import JobSettings
 from trainer.contract.catalogue import Resources
 
@@ -14,8 +15,8 @@ CHIEF_PORT, HEALTH_PORT = 8786, 8080
 TLS_DIR, CACHE_DIR, TMP_DIR = "/etc/f1-training/tls", "/var/cache/f1-training", "/tmp"  # noqa: S108 - in the pod
 TERMINATION_LOG = "/dev/termination-log"
 COMPLETION_INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
-SPOT = "cloud.google.com/gke-spot"
-GPU = "nvidia.com/gpu"
+GPU, ACCELERATOR = "nvidia.com/gpu", "cloud.google.com/gke-accelerator"
+HOSTNAME = "kubernetes.io/hostname"
 USER = 10001
 #: Between SIGTERM and SIGKILL: a segment that is nearly done is finished and committed.
 GRACE_S = 30
@@ -45,7 +46,17 @@ class Container:
     gpu: bool = False
 
 
-def pod_spec(container: Container, settings: JobSettings, node_selector: Mapping[str, str]) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placement:
+    """Which nodes a pod goes to, and before whom. Pods with the labels ``spread`` share a node only where they must."""
+
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    spot: Spot = Spot.NEVER
+    priority_class: str = ""
+    spread: Mapping[str, str] = field(default_factory=dict)
+
+
+def pod_spec(container: Container, settings: JobSettings, placement: Placement) -> dict[str, Any]:
     """The ``spec`` of a pod, within the Pod Security Standard "restricted"."""
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
@@ -61,12 +72,20 @@ def pod_spec(container: Container, settings: JobSettings, node_selector: Mapping
         },
         "containers": [_container(container, settings)],
         "volumes": _volumes(container, settings),
-        "tolerations": _tolerations(node_selector, container),
+        "tolerations": _tolerations(placement, container),
+        "affinity": {"nodeAffinity": _spot_affinity(placement.spot)},
     }
     if settings.service_account:
         spec["serviceAccountName"] = settings.service_account
-    if node_selector:
-        spec["nodeSelector"] = dict(node_selector)
+    if placement.priority_class:
+        spec["priorityClassName"] = placement.priority_class
+    selector = {**placement.node_selector}
+    if container.gpu and settings.gpu_accelerator:
+        selector[ACCELERATOR] = settings.gpu_accelerator
+    if selector:
+        spec["nodeSelector"] = selector
+    if placement.spread:
+        spec["topologySpreadConstraints"] = [_spread(placement.spread)]
     return spec
 
 
@@ -123,8 +142,10 @@ def _environment(container: Container, settings: JobSettings) -> list[dict[str, 
 def _resources(container: Container) -> dict[str, Any]:
     # No CPU limit: throttling would slow all ranks down to the slowest. Memory is limited to what was requested.
     wanted = container.resources
-    limits = {"memory": wanted.memory, **({GPU: "1"} if container.gpu else {})}
-    return {"requests": {"cpu": wanted.cpu, "memory": wanted.memory}, "limits": limits}
+    # So is the disk: a pod that fills its node's takes the neighbours with it.
+    bounded = {"memory": wanted.memory, "ephemeral-storage": wanted.disk}
+    limits = {**bounded, **({GPU: "1"} if container.gpu else {})}
+    return {"requests": {"cpu": wanted.cpu, **bounded}, "limits": limits}
 
 
 def _mounts(container: Container) -> list[dict[str, Any]]:
@@ -144,7 +165,7 @@ def _volumes(container: Container, settings: JobSettings) -> list[dict[str, Any]
     return volumes
 
 
-def _tolerations(node_selector: Mapping[str, str], container: Container) -> list[dict[str, Any]]:
+def _tolerations(placement: Placement, container: Container) -> list[dict[str, Any]]:
     away = [
         {
             "key": f"node.kubernetes.io/{what}",
@@ -154,8 +175,27 @@ def _tolerations(node_selector: Mapping[str, str], container: Container) -> list
         }
         for what in ("not-ready", "unreachable")
     ]
-    if SPOT in node_selector:
-        away.append({"key": SPOT, "operator": "Equal", "value": "true", "effect": "NoSchedule"})
+    if placement.spot is not Spot.NEVER:
+        away.append({"key": SPOT_LABEL, "operator": "Equal", "value": "true", "effect": "NoSchedule"})
     if container.gpu:
         away.append({"key": GPU, "operator": "Exists", "effect": "NoSchedule"})
     return away
+
+
+def _spot_affinity(spot: Spot) -> dict[str, Any]:
+    """Nodes that Google takes back at 25 seconds' notice: wanted, needed, or none of them."""
+    operator = "DoesNotExist" if spot is Spot.NEVER else "Exists"
+    term = {"matchExpressions": [{"key": SPOT_LABEL, "operator": operator}]}
+    if spot is Spot.PREFERRED:
+        return {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": term}]}
+    return {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
+
+
+def _spread(labels: Mapping[str, str]) -> dict[str, Any]:
+    """One node lost should be one worker lost; where nodes are few, training together beats not training."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": HOSTNAME,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": dict(labels)},
+    }

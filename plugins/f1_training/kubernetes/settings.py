@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from f1_training.core.plan import RunPlan
+from f1_training.core.settings import Spot
 from f1_training.kubernetes.names import JobNames, Purpose
 from trainer.contract import Device
 from trainer.contract.catalogue import Resources
@@ -31,6 +32,10 @@ class JobSettings:
     machine_type_label: str = ""
     chief_node_selector: Mapping[str, str] = field(default_factory=dict)
     worker_node_selector: Mapping[str, str] = field(default_factory=dict)
+    worker_spot: Spot = Spot.NEVER
+    chief_priority_class: str = ""
+    worker_priority_class: str = ""
+    gpu_accelerator: str = ""
     queue: str = ""
     deadline_s: int = 86_400
     ttl_s: int = 86_400
@@ -58,6 +63,10 @@ def job_settings(plan: RunPlan, purpose: Purpose, attempt: int) -> JobSettings:
         machine_type_label=deployed.machine_type_label,
         chief_node_selector=deployed.chief_node_selector,
         worker_node_selector=deployed.worker_node_selector,
+        worker_spot=deployed.worker_spot,
+        chief_priority_class=deployed.chief_priority_class,
+        worker_priority_class=deployed.worker_priority_class,
+        gpu_accelerator=deployed.gpu_accelerator,
         queue=deployed.queue,
         deadline_s=deployed.deadline_s,
         ttl_s=deployed.ttl_s,

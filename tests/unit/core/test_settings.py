@@ -75,3 +75,9 @@ def test_a_wrong_field_is_named(change: dict[str, Any], named: str) -> None:
 def test_what_is_no_object_is_refused() -> None:
     with pytest.raises(TrainingFailure, match="must be an object"):
         read_settings("text")
+
+
+@pytest.mark.parametrize("name", ["chief_node_selector", "worker_node_selector"])
+def test_spot_nodes_are_asked_for_in_one_place_only(name: str) -> None:
+    with pytest.raises(TrainingFailure, match="worker_spot"):
+        settings(**{name: {"cloud.google.com/gke-spot": "true"}})

@@ -20,12 +20,17 @@ from tests.fakes.run_plan import RUN, held_out_snapshot, settings, training_resu
 from trainer.contract import Catalogue, EvaluationSpec, TrainingSpec, read_catalogue
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "manifests"
+#: The newest whose schemas the validator ships.
+NEWEST = "1.37"
 CERTIFICATES = Certificates(ca="the CA", certificate="the certificate", key="the key")
 ON_GOOGLE_CLOUD = settings(
     service_account="trainer",
     machine_type_label="node.kubernetes.io/instance-type",
     chief_node_selector={"f1-training/pool": "chief"},
-    worker_node_selector={"cloud.google.com/gke-spot": "true"},
+    worker_spot="preferred",
+    chief_priority_class="f1-training-chief",
+    worker_priority_class="f1-training-worker",
+    gpu_accelerator="nvidia-l4",
     queue="training",
 )
 ON_ONE_MACHINE = settings(
@@ -102,7 +107,8 @@ def test_manifests_are_the_golden_ones(name: str) -> None:
 @pytest.mark.parametrize("name", BUNDLES)
 def test_the_api_s_schemas_accept_them(name: str) -> None:
     for manifest in objects(BUNDLES[name]):
-        kubernetes_validate.validate(manifest, "1.33", strict=True)
+        for version in ("1.33", NEWEST):
+            kubernetes_validate.validate(manifest, version, strict=True)
 
 
 @pytest.mark.parametrize("name", BUNDLES)
@@ -136,7 +142,7 @@ def test_one_worker_needs_nothing_but_the_chief_s_job_with_a_worker_s_resources(
     made = BUNDLES["one-worker"]
     assert made.owned == ()
     (container,) = containers(made)
-    assert container["resources"]["limits"] == {"memory": "24Gi"}
+    assert container["resources"]["limits"] == {"memory": "24Gi", "ephemeral-storage": "20Gi"}
     assert "TRAINING_TLS_DIR" not in {variable["name"] for variable in container["env"]}
 
 
@@ -184,3 +190,42 @@ def test_another_spec_has_another_hash() -> None:
         for p in (plan, replace(plan, num_workers=3))
     }
     assert len(hashes) == 2
+
+
+@pytest.mark.parametrize(("spot", "tolerates"), [("never", False), ("preferred", True), ("required", True)])
+def test_workers_alone_go_to_spot_nodes(spot: str, tolerates: bool) -> None:
+    jobs = [m for m in objects(bundle(make_plan(settings(worker_spot=spot)))) if m["kind"] == "Job"]
+    chief, worker = (job["spec"]["template"]["spec"] for job in jobs)
+    keys = [{t["key"] for t in pod["tolerations"]} for pod in (chief, worker)]
+    assert ["cloud.google.com/gke-spot" in k for k in keys] == [False, tolerates]
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    terms = worker["affinity"]["nodeAffinity"].get(required, {}).get("nodeSelectorTerms", [])
+    operators = {e["operator"] for term in terms for e in term["matchExpressions"]}
+    assert operators == {"never": {"DoesNotExist"}, "preferred": set(), "required": {"Exists"}}[spot]
+    (only,) = chief["affinity"]["nodeAffinity"][required]["nodeSelectorTerms"]
+    assert only["matchExpressions"][0]["operator"] == "DoesNotExist"
+
+
+def test_workers_spread_over_nodes_apart_from_other_attempts() -> None:
+    worker = next(m for m in objects(BUNDLES["google-cloud-3-workers"]) if m["metadata"]["name"].endswith("-work"))
+    template = worker["spec"]["template"]
+    (constraint,) = template["spec"]["topologySpreadConstraints"]
+    labels = constraint["labelSelector"]["matchLabels"]
+    assert labels.items() <= template["metadata"]["labels"].items()
+    assert {"f1-training/job-id", "f1-training/attempt"} < set(labels)
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_nothing_of_a_node_is_taken_without_bounds(name: str) -> None:
+    for container in containers(BUNDLES[name]):
+        requests, limits = (container["resources"][k] for k in ("requests", "limits"))
+        for what in ("memory", "ephemeral-storage"):
+            assert requests[what] == limits[what]
+        assert "cpu" in requests
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_a_job_ends_after_the_twelve_hours_at_which_people_are_warned(name: str) -> None:
+    for manifest in objects(BUNDLES[name]):
+        if manifest["kind"] == "Job":
+            assert manifest["spec"]["activeDeadlineSeconds"] > 12 * 3600
