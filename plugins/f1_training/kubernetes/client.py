@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from f1_training.kubernetes.manifests import Bundle, Manifest, with_owner
-from f1_training.kubernetes.names import ATTEMPT, JOB_ID, SPEC_SHA256, AttemptRef
+from f1_training.kubernetes.names import ATTEMPT, JOB_ID, OURS, SPEC_SHA256, AttemptRef
 from f1_training.kubernetes.status import Observed
 from trainer.contract import FailureReason, TrainingFailure
 
@@ -78,6 +78,15 @@ class Cluster:
                 )
             )
             return Observed(job=job, worker_job=worker_job, pods=pods, events=self._events(ref) if not pods else [])
+
+    def jobs(self, namespace: str) -> list[Mapping[str, Any]]:
+        """All Jobs of this package in ``namespace``."""
+        with kubernetes_errors(f"Jobs in {namespace}"):
+            return _items(
+                self._batch.list_namespaced_job(
+                    namespace, label_selector=OURS, _preload_content=False, _request_timeout=REQUEST_S
+                )
+            )
 
     def log_lines(self, namespace: str, pod: str, since_s: int | None = None) -> list[tuple[str, str]]:
         """Lines of a pod's log, each with its time (RFC 3339), of the last ``since_s`` seconds; none before it runs."""

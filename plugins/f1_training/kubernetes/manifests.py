@@ -14,7 +14,18 @@ from typing import Any
 
 from f1_training.kubernetes import podspec
 from f1_training.kubernetes.certificates import Certificates
-from f1_training.kubernetes.names import ATTEMPT, COMPONENT, JOB_ID, PURPOSE, SPEC_SHA256, Purpose
+from f1_training.kubernetes.names import (
+    ATTEMPT,
+    COMPONENT,
+    DAG_ID,
+    JOB_ID,
+    MANAGED_BY,
+    NAME,
+    PURPOSE,
+    RUN_ID,
+    SPEC_SHA256,
+    Purpose,
+)
 from f1_training.kubernetes.podspec import CHIEF_PORT, Placement, Role
 from f1_training.kubernetes.settings import JobSettings
 from trainer.contract import EXIT_CODES, EvaluationSpec, FailureReason, TrainingSpec
@@ -193,10 +204,11 @@ def _main_job(
     placement = Placement(
         node_selector=_selector(selector, settings, container.resources), priority_class=settings.chief_priority_class
     )
+    of_run = {DAG_ID: settings.dag_id, RUN_ID: settings.run_id}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": metadata,
+        "metadata": {**metadata, "annotations": {**metadata["annotations"], **of_run}},
         "spec": {
             "suspend": True,
             "backoffLimit": 0,
@@ -212,8 +224,8 @@ def _main_job(
 
 def _metadata(spec: TrainingSpec | EvaluationSpec, settings: JobSettings, role: Role, name: str) -> Manifest:
     labels = {
-        "app.kubernetes.io/name": "f1-training",
-        "app.kubernetes.io/managed-by": "airflow",
+        NAME: "f1-training",
+        MANAGED_BY: "airflow",
         "app.kubernetes.io/version": settings.package_version.replace("+", "-")[:63],
         COMPONENT: role.value,
         JOB_ID: spec.job_id,

@@ -10,7 +10,12 @@ from trainer.contract.fields import require
 
 JOB_ID, PURPOSE, ATTEMPT = "f1-training/job-id", "f1-training/purpose", "f1-training/attempt"
 COMPONENT = "app.kubernetes.io/component"
+NAME, MANAGED_BY = "app.kubernetes.io/name", "app.kubernetes.io/managed-by"
+#: Selects every object that this package made.
+OURS = f"{NAME}=f1-training,{MANAGED_BY}=airflow"
 SPEC_SHA256 = "f1-training/spec-sha256"
+#: Which DAG run a main Job belongs to; annotations, as run ids are no label values.
+DAG_ID, RUN_ID = "f1-training/dag-id", "f1-training/run-id"
 #: A name of a pod is made of the Job's, an index and five more characters, and must fit into 63.
 LONGEST_NAME = 55
 

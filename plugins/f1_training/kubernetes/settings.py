@@ -19,6 +19,8 @@ class JobSettings:
 
     names: JobNames
     attempt: int
+    dag_id: str
+    run_id: str
     project: str
     image: str
     evaluator_image: str
@@ -50,6 +52,8 @@ def job_settings(plan: RunPlan, purpose: Purpose, attempt: int) -> JobSettings:
     return JobSettings(
         names=JobNames.of(plan.job_id, purpose, attempt, deployed.namespace),
         attempt=attempt,
+        dag_id=plan.dag_id,
+        run_id=plan.run_id,
         project=deployed.project,
         image=deployed.image,
         evaluator_image=deployed.image_for_evaluation(),

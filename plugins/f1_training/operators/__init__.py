@@ -1,8 +1,9 @@
-"""Operators of the DAG ``f1_training``. What is heavy is imported when a task runs, never when a DAG file is parsed."""
+"""Operators of the DAGs. What is heavy is imported when a task runs, never when a DAG file is parsed."""
 
 from f1_training.operators.checks import DataChecksOperator
 from f1_training.operators.evaluation import EvaluationOperator
 from f1_training.operators.planning import plan_models
+from f1_training.operators.reaper import ReaperOperator
 from f1_training.operators.register import RegisterModelOperator
 from f1_training.operators.retries import ADOPT_AFTER, TRIES_FOR_KILLED_PROCESSES, ReasonedRetryPolicy
 from f1_training.operators.snapshot import SnapshotOperator
@@ -14,6 +15,7 @@ __all__ = [
     "DaskTrainingOperator",
     "DataChecksOperator",
     "EvaluationOperator",
+    "ReaperOperator",
     "ReasonedRetryPolicy",
     "RegisterModelOperator",
     "SnapshotOperator",

@@ -8,10 +8,21 @@ from typing import Any
 from f1_training import package_version
 from f1_training.core.failures import airflow_errors
 from f1_training.core.plan import RunIdentity, plan_runs
-from f1_training.core.settings import VARIABLE, read_settings
+from f1_training.core.settings import VARIABLE, Settings, read_settings
 from trainer.contract import read_catalogue
 
 log = logging.getLogger(__name__)
+
+
+def deployed_settings() -> Settings:
+    """The settings of this deployment.
+
+    Raises:
+        TrainingFailure: ``ConfigInvalid`` naming the setting that is wrong.
+    """
+    from airflow.sdk import Variable
+
+    return read_settings(Variable.get(VARIABLE, default=None, deserialize_json=True))
 
 
 def plan_models(context: Any) -> list[dict[str, Any]]:
@@ -20,12 +31,10 @@ def plan_models(context: Any) -> list[dict[str, Any]]:
     Raises:
         AirflowFailException: ``ConfigInvalid`` naming the Param or the setting that is wrong.
     """
-    from airflow.sdk import Variable
-
     run = context["dag_run"]
     identity = RunIdentity(dag_id=run.dag_id, run_id=run.run_id, at=run.run_after)
     with airflow_errors():
-        settings = read_settings(Variable.get(VARIABLE, default=None, deserialize_json=True))
+        settings = deployed_settings()
         plans = plan_runs(dict(context["params"]), settings, identity, read_catalogue(), package_version())
     for plan in plans:
         log.info(
