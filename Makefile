@@ -10,7 +10,7 @@ export UV_CACHE_DIR ?= $(CURDIR)/var/cache/uv
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/var/cache/bytecode
 
-.PHONY: help run up down airflow score test chaos bench check lock clean requirements.txt
+.PHONY: help run runs up down airflow score test chaos bench check lock clean requirements.txt
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -37,6 +37,9 @@ run: $(VENV)/.run ## train one model end to end: LAPS=path MODEL= ENGINE= WORKER
 	  --workers "$(or $(WORKERS),2)" --device "$(or $(DEVICE),cpu)" --rounds "$(ROUNDS)" --run-id "$(RUN_ID)" \
 	  --early-stopping "$(EARLY_STOPPING)" --seed "$(or $(SEED),2024)" --dry-run "$(DRY_RUN)" --port "$(PORT)"
 
+runs: $(VENV)/.run ## attempts of the newest runs, why each failed, what was decided: LAST=10 (AIRFLOW_URL= AIRFLOW_TOKEN=)
+	@exec $(BIN)/python -m composer.runs --last "$(or $(LAST),10)"
+
 up: $(VENV)/.run ## Airflow and the stand-ins in the background, to look at; PORT=8080
 	@exec $(BIN)/python -m composer.local.up up --port "$(or $(PORT),8080)"
 
@@ -53,7 +56,7 @@ test: $(VENV)/.dev ## all tests, with line coverage; ARGS= for pytest
 	@exec .ci/test $(ARGS)
 
 chaos: $(VENV)/.dev ## every fault of the chaos suite, and a table of what was survived; ARGS= for pytest
-	@exec .ci/test tests/chaos tests/integration/jobs -m '' $(ARGS)
+	@exec .ci/test tests/chaos tests/integration/jobs tests/integration/test_airflow_killed.py -m '' $(ARGS)
 
 # The peers are installed apart from us: Dask's and Ray's own integrations, and the plain libraries.
 var/bench/venv/.done: requirements/bench.txt | $(BIN)/python

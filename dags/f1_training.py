@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk import DAG, Param, TaskGroup, get_current_context, task, task_group
 
 from f1_training.core.plan import ALL_MODELS
+from f1_training.core.settings import POOL
 from f1_training.operators import (
     ADOPT_AFTER,
     TRIES_FOR_KILLED_PROCESSES,
@@ -44,6 +45,9 @@ to do.
 | `ResourceExhausted`, `StorageFull` | make room (quota, node pool, disk), then clear the failed task |
 | `OutOfMemory` | raise `[resources] memory` in the model's catalogue file or take more workers in a new run |
 | `Bug` | keep the log, tell the owners |
+
+**It stays scheduled.** The pool `f1_training` is full (its slots are how many jobs may run at once), or not there:
+`airflow pools set f1_training 4 "jobs in Kubernetes" --include-deferred`.
 
 **Is it still running?** `kubectl -n f1-training get jobs -l app.kubernetes.io/name=f1-training`. Marking a task failed
 deletes its job. Nothing else needs cleaning up. The champion stays what it was until `register` succeeds.
@@ -147,9 +151,11 @@ with DAG(
         with TaskGroup("validate"):
             validated = DataChecksOperator(task_id="validate", plan=plan, snapshots=snapshots)
         with TaskGroup("train"):
-            train = DaskTrainingOperator(task_id="train", plan=plan, snapshots=snapshots)
+            train = DaskTrainingOperator(task_id="train", plan=plan, snapshots=snapshots, pool=POOL)
         with TaskGroup("evaluate"):
-            evaluate = EvaluationOperator(task_id="evaluate", plan=plan, snapshots=snapshots, trained=train.output)
+            evaluate = EvaluationOperator(
+                task_id="evaluate", plan=plan, snapshots=snapshots, trained=train.output, pool=POOL
+            )
         with TaskGroup("register"):
             register = RegisterModelOperator(
                 task_id="register", plan=plan, snapshots=snapshots, trained=train.output, evaluated=evaluate.output

@@ -19,13 +19,18 @@ class AirflowApiError(Exception):
 
 
 class AirflowApi:
-    """The few calls of Airflow's public REST API (v2) that following a run takes."""
+    """The few calls of Airflow's public REST API (v2) that following a run takes.
 
-    def __init__(self, url: str, user: str, password: str, *, timeout_s: float = 30.0) -> None:
+    Logs in with ``user`` and ``password``, or uses ``token`` as it is.
+    """
+
+    def __init__(
+        self, url: str, user: str = "", password: str = "", *, token: str = "", timeout_s: float = 30.0
+    ) -> None:
         self.url = url
         self._user, self._password = user, password
         self._timeout_s = timeout_s
-        self._token = ""
+        self._token = token
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """One request below ``/api/v2``; logs in first, and again when the token has expired.
@@ -38,7 +43,7 @@ class AirflowApi:
         try:
             return self._request(method, f"/api/v2{path}", body)
         except AirflowApiError as e:
-            if e.status != 401:
+            if e.status != 401 or not self._user:
                 raise
         self._login()
         return self._request(method, f"/api/v2{path}", body)
@@ -51,6 +56,36 @@ class AirflowApi:
             return False
         parts = ("metadatabase", "scheduler", "triggerer", "dag_processor")
         return all((health.get(part) or {}).get("status") == "healthy" for part in parts)
+
+    def ensure_pool(self, name: str, slots: int, description: str) -> None:
+        """Create a pool that counts deferred tasks; one that is there already stays as it is."""
+        body = {"name": name, "slots": slots, "description": description, "include_deferred": True}
+        try:
+            self.call("POST", "/pools", body)
+        except AirflowApiError as e:
+            if e.status != 409:
+                raise
+
+    def attempts(self, dag_id: str, run_id: str, task: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What the task wrote down about its attempts, the oldest first; none for a task that makes none."""
+        path = (
+            f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances/{task['task_id']}"
+            f"/state-store/attempts?map_index={task['map_index']}"
+        )
+        try:
+            found: list[dict[str, Any]] = self.call("GET", path)["value"]
+        except AirflowApiError as e:
+            if e.status == 404:
+                return []
+            raise
+        return found
+
+    def dag_runs(self, dag_id: str, last: int) -> list[dict[str, Any]]:
+        """The ``last`` newest runs, the newest first."""
+        found: list[dict[str, Any]] = self.call("GET", f"/dags/{dag_id}/dagRuns?limit={last}&order_by=-run_after")[
+            "dag_runs"
+        ]
+        return found
 
     def dag_run(self, dag_id: str, run_id: str) -> dict[str, Any] | None:
         """The DAG run, or None."""

@@ -84,6 +84,8 @@ def environment(places: Places, ports: AirflowPorts, variables: Mapping[str, str
         # A laptop that is opened on a Monday should not begin to train: runs are triggered by hand here.
         "SCHEDULER__USE_JOB_SCHEDULE": False,
         "SCHEDULER__ENABLE_HEALTH_CHECK": False,
+        # A task whose process is gone is noticed after a minute instead of five: here somebody waits for it.
+        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 60,
     }
     own = {f"AIRFLOW__{name}": str(value) for name, value in settings.items()}
     base = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW")}

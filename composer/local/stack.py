@@ -29,9 +29,11 @@ from composer.local.airflow_api import AirflowApi
 from composer.local.places import REPOSITORY, Places, python, tool
 from composer.local.ports import HOST, PortInUseError, free_ports, kept_ports, require_free
 from composer.local.processes import ProcessFailedError, Supervisor
+from f1_training.core.settings import POOL
 
 PROJECT = "local"
 NAMESPACE = "f1-training"
+JOBS_AT_ONCE = 4
 READY_S = 180.0
 
 
@@ -182,6 +184,7 @@ class Stack:
         assert self.info is not None
         api = self.info.api(self._places)
         airflow_server.wait_until_healthy(api, self._supervisor.check, deadline_s=READY_S)
+        api.ensure_pool(POOL, JOBS_AT_ONCE, "jobs that run in Kubernetes")
         return api
 
     def announce(self) -> None:

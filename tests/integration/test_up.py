@@ -7,90 +7,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from composer.local import airflow_server
-from composer.local.airflow_api import AirflowApi
-from composer.local.places import REPOSITORY, Places
-from composer.local.ports import free_ports
-from composer.local.stack import StackInfo, running_stack
+from composer.local.places import REPOSITORY
 from f1_training.core.plan import job_id
 from tests.integration import browser
-from tests.integration.jobs.pods import UNMEASURED
+from tests.integration.stack_up import RUN_S, Up, command, succeeded, up
 
+__all__ = ["up"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
-RUN_S = 200
-
-
-@dataclass(frozen=True)
-class Up:
-    info: StackInfo
-    places: Places
-    api: AirflowApi
-    environment: dict[str, str]
-    said: str
-
-
-def command(*words: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *words], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=280
-    )
-
-
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    root = tmp_path_factory.mktemp("var")
-    environment = {
-        **os.environ,
-        **UNMEASURED,
-        "F1_VAR": str(root),
-        "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'plugins'}",
-    }
-    places = Places(root=root)
-    port = free_ports(1)[0]
-    done = command("composer.local.up", "up", "--port", str(port), environment=environment)
-    try:
-        assert done.returncode == 0, done.stderr
-        info = running_stack(places)
-        assert info is not None
-        yield Up(info, places, info.api(places), environment, done.stdout)
-    finally:
-        pids = _tree(places)
-        stopped = command("composer.local.up", "down", environment=environment)
-    assert stopped.stdout == "stopped\n"
-    _, alive = psutil.wait_procs(pids, timeout=20)
-    assert alive == [], "make down left processes behind"
-
-
-def _tree(places: Places) -> list[psutil.Process]:
-    info = running_stack(places)
-    if info is None:
-        return []
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process = psutil.Process(info.pid)
-        return [process, *process.children(recursive=True)]
-    return []
-
-
-def succeeded(up: Up, run_id: str) -> list[dict[str, Any]]:
-    end = time.monotonic() + RUN_S
-    while True:
-        run = up.api.dag_run("f1_training", run_id)
-        if run is not None and run["state"] in ("success", "failed"):
-            break
-        assert time.monotonic() < end, f"{run_id} did not end in time"
-        time.sleep(0.5)
-    tasks = up.api.task_instances("f1_training", run_id)
-    bad = [t for t in tasks if t["state"] != "success"]
-    logs = "\n".join(up.api.task_log("f1_training", run_id, t) for t in bad if t["state"] == "failed")
-    assert not bad, f"{[(t['task_id'], t['state']) for t in bad]}\n{logs}"
-    return tasks
 
 
 def test_it_says_where_it_is_and_how_to_log_in(up: Up) -> None:
@@ -98,6 +27,12 @@ def test_it_says_where_it_is_and_how_to_log_in(up: Up) -> None:
     assert f"admin / {airflow_server.password(up.places)}" in up.said
     again = command("composer.local.up", "up", environment=up.environment)
     assert again.stdout in up.said, "a second `make up` finds the first"
+
+
+def test_the_pool_of_jobs_counts_what_runs_in_the_triggerer(up: Up) -> None:
+    pool = up.api.call("GET", "/pools/f1_training")
+    assert (pool["include_deferred"], pool["slots"] > 0) == (True, True)
+    assert up.api.call("GET", "/dagWarnings")["dag_warnings"] == []
 
 
 def test_no_dag_fails_to_import(up: Up) -> None:
@@ -153,6 +88,10 @@ def test_a_run_whose_chief_is_killed_tries_again_by_itself(up: Up) -> None:
     assert (trained["attempt"], trained["resumed"], trained["rounds"]) == (2, True, 3000)
     log = up.api.task_log("f1_training", "chief-killed", {**train, "try_number": 1})
     assert "decision: retry in 5 s: ChiefLost, retry 1 of 3, as before" in log
+    said = command("composer.runs", environment=up.environment).stdout.splitlines()
+    first, second = (line for line in said if line.startswith("chief-killed") and "train[0]" in line)
+    assert re.search(r"train\[0\] +1 +failed .* ChiefLost +retry in 5 s: ChiefLost, retry 1 of 3, as before$", first)
+    assert re.search(r"train\[0\] +2 +succeeded ", second)
 
 
 def readme_block(language: str, mark: str) -> str:

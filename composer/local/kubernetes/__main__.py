@@ -46,7 +46,7 @@ def main() -> int:
     except OSError as e:
         print(f"error: port {arguments.port} for the Kubernetes API is in use: choose another ({e})", file=sys.stderr)
         return os.EX_UNAVAILABLE
-    _populate(store)
+    _populate(store, arguments.nodes)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         api.stop.set()
@@ -62,7 +62,7 @@ def main() -> int:
     return os.EX_OK
 
 
-def _populate(store: Store) -> None:
+def _populate(store: Store, count: int) -> None:
     for name in NAMESPACES:
         body = {"apiVersion": "v1", "kind": "Namespace", "status": {"phase": "Active"}}
         store.create(Key("namespaces", "", name), body)
@@ -70,7 +70,12 @@ def _populate(store: Store) -> None:
         store.create(Key("serviceaccounts", name, "default"), account)
     ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": now()}
     status = {"conditions": [ready], "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}
-    store.create(Key("nodes", "", "local"), {"apiVersion": "v1", "kind": "Node", "spec": {}, "status": status})
+    for number in range(1, count + 1):
+        # Pods of all nodes are processes of this machine: several nodes are for losing one.
+        name = "local" if number == 1 else f"local-{number}"
+        body = {"apiVersion": "v1", "kind": "Node", "spec": {}, "status": status}
+        labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}
+        store.create(Key("nodes", "", name), {**body, "metadata": {"name": name, "labels": labels}})
 
 
 def _announce(arguments: argparse.Namespace, url: str) -> None:
@@ -106,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--die-with-parent", action="store_true")
     parser.add_argument("--python", default=sys.executable, help="what `python` is in a pod")
     parser.add_argument("--pod-env", action="append", default=[], metavar="NAME=VALUE", help="added to every pod")
+    parser.add_argument("--nodes", type=int, default=1, help="how many nodes there are")
     parser.add_argument("--job-backoff-s", type=float, default=10.0, help="delay of an index's first replacement")
     return parser
 

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from composer.local.kubernetes import jobs
+from composer.local.kubernetes import jobs, nodes
 from composer.local.kubernetes.kubelet import Kubelet
 from composer.local.kubernetes.store import Key, Object, Store, now
 
@@ -41,7 +41,7 @@ class Controllers:
             for key, job in self._store.list("jobs"):
                 wake_s = min(wake_s, self._reconcile_job(key, job))
             self._collect_garbage()
-        return wake_s
+            return min(wake_s, self._give_up_pods())
 
     def record(self, item: Object, kind: str, reason: str, message: str) -> None:
         """Write an Event about ``item``."""
@@ -69,14 +69,17 @@ class Controllers:
         }
         self._store.create(Key("events", metadata.get("namespace", ""), name), body)
 
-    def delete(self, key: Key, policy: str, grace_s: float | None = None) -> Object | None:
-        """Delete an object as ``propagationPolicy`` says; returns it as it then is."""
+    def delete(self, key: Key, policy: str, grace_s: float | None = None, *, disrupted: str = "") -> Object | None:
+        """Delete an object as ``propagationPolicy`` says; returns it as it then is.
+
+        ``disrupted`` is why a pod is taken away, for its conditions.
+        """
         with self._store.lock:
             item = self._store.get(key)
             if item is None:
                 return None
             if key.resource == "pods":
-                return self._delete_pod(key, item, grace_s)
+                return self._delete_pod(key, _disrupted(item, disrupted) if disrupted else item, grace_s)
             if policy == "Foreground" and self._dependents(item):
                 item["metadata"]["deletionTimestamp"] = item["metadata"].get("deletionTimestamp") or now()
                 finalizers = item["metadata"].setdefault("finalizers", [])
@@ -93,6 +96,22 @@ class Controllers:
             self._store.remove(key)
             self._collect_garbage()
             return item
+
+    def _give_up_pods(self) -> float:
+        """Delete pods on nodes that no longer answer, as far as that can be done without their kubelets."""
+        wake_s = 5.0
+        pods = [p for _, p in self._store.list("pods")]
+        for _, node in self._store.list("nodes"):
+            if nodes.answers(node):
+                continue
+            wake_s = 1.0
+            for pod in nodes.given_up(node, pods, self._clock()):
+                key = Key("pods", pod["metadata"]["namespace"], pod["metadata"]["name"])
+                self.record(
+                    pod, "Normal", "TaintManagerEviction", f"Marking for deletion Pod {key.namespace}/{key.name}"
+                )
+                self.delete(key, "Background", disrupted="DeletionByTaintManager")
+        return wake_s
 
     def _reconcile_job(self, key: Key, job: Object) -> float:
         if job["metadata"].get("deletionTimestamp"):
@@ -158,12 +177,13 @@ class Controllers:
         if item["metadata"].get("deletionTimestamp") and grace_s != 0:
             return item
         grace = grace_s if grace_s is not None else item["spec"].get("terminationGracePeriodSeconds", 30)
-        item["metadata"]["deletionTimestamp"] = now()
+        item["metadata"]["deletionTimestamp"] = now(later_s=grace)
         item["metadata"]["deletionGracePeriodSeconds"] = int(grace)
         item = self._store.replace(key, item) or item
+        node = item["spec"].get("nodeName")
         if self.kubelet is None:
             self._store.remove(key)
-        else:
+        elif grace_s == 0 or node is None or nodes.answers(self._store.get(Key("nodes", "", node))):
             self.kubelet.delete(key, grace)
         return item
 
@@ -192,6 +212,12 @@ class Controllers:
             if item["metadata"]["uid"] == uid:
                 return FOREGROUND in (item["metadata"].get("finalizers") or [])
         return False
+
+
+def _disrupted(pod: Object, reason: str) -> Object:
+    condition = {"type": "DisruptionTarget", "status": "True", "reason": reason, "lastTransitionTime": now()}
+    pod.setdefault("status", {}).setdefault("conditions", []).append(condition)
+    return pod
 
 
 def _owned(item: Any, uid: str) -> bool:

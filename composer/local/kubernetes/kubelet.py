@@ -21,12 +21,14 @@ import psutil
 
 from composer.local.kubernetes.logs import PodLog
 from composer.local.kubernetes.network import LoopbackNetwork
+from composer.local.kubernetes.nodes import choose
 from composer.local.kubernetes.podspec import Node, PodConfigError, Process, prepare
 from composer.local.kubernetes.quantities import quantity
 from composer.local.kubernetes.store import Key, Object, Store, now
 
 PR_SET_PDEATHSIG = 1
 MEMORY_EVERY_S = 1.0
+SCHEDULE_EVERY_S = 1.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -99,10 +101,7 @@ class Kubelet:
         item = self._store.get(key)
         if item is None or item["metadata"].get("deletionTimestamp"):
             return
-        reason = _unschedulable(item)
-        if reason:
-            self._set(key, lambda p: _pending(p, reason))
-            self._record(item, "Warning", "FailedScheduling", reason)
+        if not self._place(key, item):
             return
         image = item["spec"]["containers"][0].get("image", "")
         if "does-not-exist" in image:
@@ -122,9 +121,24 @@ class Kubelet:
             return
         self._run(key, item, plan, address)
 
+    def _place(self, key: Key, item: Object) -> bool:
+        """Bind the pod to a node; or say why no node takes it, and look again later."""
+        if item["spec"].get("nodeName"):
+            return True
+        nodes = [n for _, n in self._store.list("nodes")]
+        name, reason = choose(item, nodes, [p for _, p in self._store.list("pods")])
+        if name:
+            self._set(key, lambda p: {**p, "spec": {**p["spec"], "nodeName": name}})
+            self._record(item, "Normal", "Scheduled", f"Successfully assigned {key.namespace}/{key.name} to {name}")
+            return True
+        if reason != _unschedulable(item):
+            self._set(key, lambda p: _pending(p, reason))
+            self._record(item, "Warning", "FailedScheduling", reason)
+        threading.Timer(SCHEDULE_EVERY_S, self.submit, (key,)).start()
+        return False
+
     def _run(self, key: Key, item: Object, plan: Process, address: str) -> None:
         log = PodLog(plan.folder / "log")
-        self._record(item, "Normal", "Scheduled", f"Successfully assigned {key.namespace}/{key.name} to local")
         try:
             process = subprocess.Popen(
                 plan.command,
@@ -242,9 +256,9 @@ def _answers(url: str, timeout_s: float) -> bool:
 
 
 def _unschedulable(pod: Object) -> str:
-    if "f1.test/unschedulable" in (pod["spec"].get("nodeSelector") or {}):
-        return "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."
-    return ""
+    """Why no node takes it, as was said before."""
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return next((c["message"] for c in conditions if c.get("reason") == "Unschedulable"), "")
 
 
 def _pending(pod: Object, reason: str) -> Object:
@@ -318,5 +332,4 @@ def _status(pod: Object, phase: str, state: Object, *, ready: bool, address: str
         ],
         **({"podIP": address, "podIPs": [{"ip": address}]} if address else {}),
     }
-    pod["spec"].setdefault("nodeName", "local")
     return pod

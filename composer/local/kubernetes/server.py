@@ -148,6 +148,9 @@ class Api:
         default = "Orphan" if request.resource == "jobs" else "Background"
         policy = options.get("propagationPolicy") or default
         grace = options.get("gracePeriodSeconds")
+        wanted = (options.get("preconditions") or {}).get("uid")
+        if wanted and wanted != item["metadata"]["uid"]:
+            raise ConflictError(request.name)
         if request.dry:
             return item
         return self.controllers.delete(request.key, policy, None if grace is None else float(grace)) or item
@@ -155,12 +158,8 @@ class Api:
     def evict(self, request: Request) -> Object:
         """The eviction subresource: the pod learns why, then it is deleted."""
         with self.store.lock:
-            pod = self.get(request)
-            condition = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
-            message = "Eviction API: evicting"
-            pod.setdefault("status", {}).setdefault("conditions", []).append({**condition, "message": message})
-            self.store.replace(request.key, pod)
-            self.controllers.delete(request.key, "Background")
+            self.get(request)
+            self.controllers.delete(request.key, "Background", disrupted="EvictionByEvictionAPI")
         return {"kind": "Status", "apiVersion": "v1", "status": "Success", "code": 201}
 
 

@@ -43,9 +43,10 @@ class GoneError(Exception):
     """The version that a watch begins at is forgotten."""
 
 
-def now() -> str:
-    """The time as Kubernetes writes it."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def now(*, later_s: float = 0.0) -> str:
+    """The time, or one ``later_s`` seconds later, as Kubernetes writes it."""
+    at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=later_s)
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Store:

@@ -13,6 +13,8 @@ from trainer.contract import ContractError, FailureReason, TrainingFailure
 from trainer.contract.fields import decode, require
 
 VARIABLE = "f1_training"
+#: Airflow's pool of the tasks that run a job in Kubernetes. It must count deferred tasks: its slots are jobs that run.
+POOL = "f1_training"
 EXAMPLE = (
     '{"project": "my-project", "image": "europe-west4-docker.pkg.dev/my-project/f1/training-worker:0.1.0", '
     '"uris": {"checkpoints": "gs://my-checkpoints", "artifacts": "gs://my-artifacts", "models": "gs://my-models"}}'
@@ -71,7 +73,7 @@ class Settings:
     ``pod_environment`` is added to every pod; ``collective_host`` is the address that the ranks' own connections use,
     by default the pod's. ``threads`` is per worker; by default as many as its CPU request. ``machine_type_label`` is
     the node label that a model's machine type selects nodes by; empty where nodes have no such label. Workers, never
-    the chief, run on Spot nodes as ``worker_spot`` says; GPUs are of the kind ``gpu_accelerator`` (``nvidia-l4``).
+    the chief, run on Spot nodes as ``worker_spot`` says; GPUs are of the kind ``gpu_accelerator`` (``nvidia-tesla-t4``).
     ``queue`` is a Kueue LocalQueue. A job that is not over within ``defer_after_s`` is handed to the triggerer. The
     newest ``checkpoints_kept`` checkpoints of a run that succeeded stay. ``heartbeat_s``, ``regroup_grace_s`` (0: the
     survivors go on at once) and ``partition_s`` are the limits of :class:`trainer.contract.Limits`. ``retry`` says how

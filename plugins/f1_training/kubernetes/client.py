@@ -8,8 +8,10 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from f1_training.kubernetes import pods
 from f1_training.kubernetes.manifests import Bundle, Manifest, with_owner
 from f1_training.kubernetes.names import ATTEMPT, JOB_ID, OURS, SPEC_SHA256, AttemptRef
+from f1_training.kubernetes.podspec import Role
 from f1_training.kubernetes.status import Observed
 from trainer.contract import FailureReason, TrainingFailure
 
@@ -68,16 +70,30 @@ class Cluster:
                 )
 
     def observe(self, ref: AttemptRef) -> Observed:
-        """The attempt's objects as they are now. Events are asked for only while no pod runs."""
+        """The attempt's objects as they are now, with events about what has no pod, or no node."""
         with kubernetes_errors(f"Job {ref.job}"):
             job = self._job(ref.namespace, ref.job)
             worker_job = self._job(ref.namespace, ref.worker_job) if ref.worker_job and job else None
-            pods = _items(
+            found = _items(
                 self._core.list_namespaced_pod(
                     ref.namespace, label_selector=ref.selector, _preload_content=False, _request_timeout=REQUEST_S
                 )
             )
-            return Observed(job=job, worker_job=worker_job, pods=pods, events=self._events(ref) if not pods else [])
+            events = [e for name in _unclear(job, worker_job, found) for e in self._events(ref.namespace, name)]
+            return Observed(job=job, worker_job=worker_job, pods=found, events=events)
+
+    def remove_silent(self, namespace: str, pod: Mapping[str, Any]) -> None:
+        """Delete a pod whose kubelet does not answer, without waiting for it; that it is not there is fine."""
+        from kubernetes.client.exceptions import ApiException
+
+        metadata = pod["metadata"]
+        body = {"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}}
+        with kubernetes_errors(f"pod {metadata['name']}"):
+            try:
+                self._core.delete_namespaced_pod(metadata["name"], namespace, body=body, _request_timeout=REQUEST_S)
+            except ApiException as e:
+                if e.status not in (404, 409):
+                    raise
 
     def jobs(self, namespace: str) -> list[Mapping[str, Any]]:
         """All Jobs of this package in ``namespace``."""
@@ -172,13 +188,25 @@ class Cluster:
                 return None
             raise
 
-    def _events(self, ref: AttemptRef) -> list[Mapping[str, Any]]:
-        selector = f"involvedObject.kind=Job,involvedObject.name={ref.job}"
+    def _events(self, namespace: str, name: str) -> list[Mapping[str, Any]]:
         return _items(
             self._core.list_namespaced_event(
-                ref.namespace, field_selector=selector, _preload_content=False, _request_timeout=REQUEST_S
+                namespace,
+                field_selector=f"involvedObject.name={name}",
+                _preload_content=False,
+                _request_timeout=REQUEST_S,
             )
         )
+
+
+def _unclear(job: Mapping[str, Any] | None, worker_job: Mapping[str, Any] | None, found: list[Any]) -> Iterator[str]:
+    """Names of the objects that only events explain: Jobs that lack pods, and pods that lack a node."""
+    yield from (pods.name(pod) for pod in found if pods.unschedulable(pod))
+    if job is not None and all(pods.role(pod) is Role.WORKER for pod in found):
+        yield pods.name(job)
+    workers = [pod for pod in found if pods.role(pod) is Role.WORKER and not pods.terminated(pod)]
+    if worker_job is not None and len(workers) < int(worker_job["spec"].get("completions") or 0):
+        yield pods.name(worker_job)
 
 
 def _require_same(wanted: Manifest, found: Mapping[str, Any]) -> None:

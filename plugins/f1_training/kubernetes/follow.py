@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from f1_training.core.chief_log import ChiefLogReader, LogLine
 from f1_training.kubernetes.names import COMPONENT, AttemptRef
 from f1_training.kubernetes.podspec import Role
+from f1_training.kubernetes.scheduling import silent_pods
 from f1_training.kubernetes.status import JobStatus, Observed, Phase, job_status
 from trainer.contract import FailureReason, Outcome, TrainingFailure
 
@@ -27,6 +28,9 @@ class Watched(Protocol):
 
     def observe(self, ref: AttemptRef) -> Observed:
         """The attempt's objects as they are now."""
+
+    def remove_silent(self, namespace: str, pod: Any) -> None:
+        """Delete a pod whose kubelet does not answer."""
 
     def log_lines(self, namespace: str, pod: str, since_s: int | None = None) -> list[tuple[str, str]]:
         """Lines of a pod's log with their times."""
@@ -55,6 +59,7 @@ class JobFollower:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _reader: ChiefLogReader = field(default_factory=ChiefLogReader)
     _said_then: set[str] = field(default_factory=set)
+    _said_of_pods: set[str] = field(default_factory=set)
     _last_at: float | None = None
     _waiting_for: str = ""
     _silent_since: float | None = None
@@ -68,6 +73,7 @@ class JobFollower:
         try:
             observed = self.cluster.observe(self.ref)
             lines = self._new_lines(observed)
+            lines += self._remove_silent(observed)
         except TrainingFailure as e:
             return self._unanswered(e)
         self._silent_since = None
@@ -77,6 +83,21 @@ class JobFollower:
             if status.waiting_for:
                 lines.append(LogLine(text=f"waiting for {status.waiting_for}"))
         return Look(lines=tuple(lines), status=status)
+
+    def _remove_silent(self, observed: Observed) -> list[LogLine]:
+        lines = []
+        for pod in silent_pods(observed.pods, self.now()):
+            name = pod["metadata"]["name"]
+            text = f"the node of {name} does not answer: removing the pod, so that it is replaced"
+            try:
+                self.cluster.remove_silent(self.ref.namespace, pod)
+            except TrainingFailure as e:
+                # The cluster does it too, minutes later; that is no reason to stop following.
+                text = f"the node of {name} does not answer, and the pod could not be removed: {e}"
+            if text not in self._said_of_pods:
+                self._said_of_pods.add(text)
+                lines.append(LogLine(text=text, severity="WARNING"))
+        return lines
 
     def _unanswered(self, failure: TrainingFailure) -> Look:
         began = self._silent_since if self._silent_since is not None else self.clock()

@@ -192,7 +192,8 @@ def with_owner(manifest: Manifest, owner: str, uid: str) -> Manifest:
         "kind": "Job",
         "name": owner,
         "uid": uid,
-        "controller": True,
+        # Not its controller: Kueue would leave a Job whose controller is queued suspended for good.
+        "controller": False,
         "blockOwnerDeletion": True,
     }
     return {**manifest, "metadata": {**manifest["metadata"], "ownerReferences": [reference]}}

@@ -10,13 +10,11 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from f1_training.kubernetes.names import COMPONENT
+from f1_training.kubernetes import pods, scheduling
+from f1_training.kubernetes.pods import Object
 from f1_training.kubernetes.podspec import Role
 from trainer.contract import ContractError, FailureReason, Outcome
-
-Object = Mapping[str, Any]
 
 #: What an exit code alone means; every other code is a chief that ended without a word.
 REASONS_BY_EXIT_CODE: Mapping[int, FailureReason] = {
@@ -88,20 +86,20 @@ def job_status(observed: Observed, job_id: str, now: datetime, grace_s: float) -
     if observed.job is None or observed.job["metadata"].get("deletionTimestamp"):
         gone = "the Job was deleted" if observed.job else "the Job is not there"
         return _failed(job_id, FailureReason.CHIEF_LOST, f"{gone}; somebody deleted it, or its node pool went", [gone])
-    main = _newest([p for p in observed.pods if _role(p) in (Role.CHIEF, Role.EVALUATE)])
-    workers = [p for p in observed.pods if _role(p) is Role.WORKER]
-    ended = _terminated(main) if main else None
+    main = pods.newest([p for p in observed.pods if pods.role(p) in (Role.CHIEF, Role.EVALUATE)])
+    workers = [p for p in observed.pods if pods.role(p) is Role.WORKER]
+    ended = pods.terminated(main) if main else None
     if main and ended is not None:
         return _from_end(main, ended, workers, job_id)
-    fatal = _fatal_worker(workers, observed.worker_job, job_id)
+    fatal = _fatal_worker(workers, observed.worker_job, job_id) or _too_few_nodes(workers, observed, job_id)
     if fatal is not None:
         return fatal
     if main and (main.get("status") or {}).get("phase") == "Failed":
         return _evicted(main, job_id)
-    condition = _condition(observed.job, "Failed")
+    condition = pods.condition(observed.job, "Failed")
     if condition is not None:
         return _from_condition(condition, job_id)
-    if main and _started(main):
+    if main and pods.started(main):
         return JobStatus(phase=Phase.RUNNING, waiting_for=_waiting_workers(workers))
     return _not_started(main, observed, job_id, _waited_s(observed.job, main, now), grace_s)
 
@@ -109,31 +107,33 @@ def job_status(observed: Observed, job_id: str, now: datetime, grace_s: float) -
 def _from_end(pod: Object, ended: Object, workers: Sequence[Object], job_id: str) -> JobStatus:
     said = _outcome(ended, job_id)
     code = int(ended.get("exitCode", 0))
-    evidence = [f"{_name(pod)} ended with exit code {code}{_because(ended)}"]
+    evidence = [f"{pods.name(pod)} ended with exit code {code}{_because(ended)}"]
     if said is not None and said.succeeded and code == 0:
         return JobStatus(phase=Phase.SUCCEEDED, outcome=said, evidence=tuple(evidence))
     if said is not None and said.reason is not None:
         return _blamed_on_workers(said, workers, evidence)
-    if _disrupted(pod):
-        return _failed(job_id, FailureReason.PREEMPTED, f"the node of {_name(pod)} was taken away", evidence)
+    if pods.disrupted(pod):
+        return _failed(job_id, FailureReason.PREEMPTED, f"the node of {pods.name(pod)} was taken away", evidence)
     if ended.get("reason") == "OOMKilled":
-        return _failed(job_id, FailureReason.OUT_OF_MEMORY, f"{_name(pod)} used more memory than its limit", evidence)
+        return _failed(
+            job_id, FailureReason.OUT_OF_MEMORY, f"{pods.name(pod)} used more memory than its limit", evidence
+        )
     if code == 0:
-        message = f"{_name(pod)} ended without saying how; does the image hold another version of the trainer?"
+        message = f"{pods.name(pod)} ended without saying how; does the image hold another version of the trainer?"
         return _failed(job_id, FailureReason.BUG, message, evidence)
     reason = REASONS_BY_EXIT_CODE.get(code, FailureReason.CHIEF_LOST)
-    return _failed(job_id, reason, f"{_name(pod)} ended with exit code {code} and without a word", evidence)
+    return _failed(job_id, reason, f"{pods.name(pod)} ended with exit code {code} and without a word", evidence)
 
 
 def _blamed_on_workers(said: Outcome, workers: Sequence[Object], evidence: list[str]) -> JobStatus:
     """The chief's own word, unless it only saw workers vanish and their pods know why."""
-    lines = [*evidence, *(f"{_name(p)}: {_how(p)}" for p in workers if _how(p))]
+    lines = [*evidence, *(f"{pods.name(p)}: {_how(p)}" for p in workers if _how(p))]
     reason, message = said.reason, said.message
     if reason is FailureReason.WORKERS_LOST:
-        starved = [p for p in workers if (_terminated(p) or {}).get("reason") == "OOMKilled"]
-        unplaced = [p for p in workers if _unschedulable(p)]
+        starved = [p for p in workers if (pods.terminated(p) or {}).get("reason") == "OOMKilled"]
+        unplaced = [p for p in workers if pods.unschedulable(p)]
         if starved:
-            reason, message = FailureReason.OUT_OF_MEMORY, f"{_name(starved[0])} used more memory than its limit"
+            reason, message = FailureReason.OUT_OF_MEMORY, f"{pods.name(starved[0])} used more memory than its limit"
         elif unplaced:
             reason, message = FailureReason.RESOURCE_EXHAUSTED, f"no node for {len(unplaced)} workers: {said.message}"
     outcome = Outcome(
@@ -150,31 +150,55 @@ def _blamed_on_workers(said: Outcome, workers: Sequence[Object], evidence: list[
 def _fatal_worker(workers: Sequence[Object], worker_job: Object | None, job_id: str) -> JobStatus | None:
     """What a worker's end alone decides, while the chief still waits: no memory, or what no other try will change."""
     for pod in workers:
-        ended = _terminated(pod)
+        ended = pods.terminated(pod)
         if ended and ended.get("reason") == "OOMKilled":
-            evidence = [f"{_name(pod)}: {_how(pod)}"]
-            message = f"{_name(pod)} used more memory than its limit"
+            evidence = [f"{pods.name(pod)}: {_how(pod)}"]
+            message = f"{pods.name(pod)} used more memory than its limit"
             return _failed(job_id, FailureReason.OUT_OF_MEMORY, message, evidence)
-    condition = _condition(worker_job, "Failed") if worker_job else None
+        if _used_up_its_disk(pod):
+            return _evicted(pod, job_id)
+    condition = pods.condition(worker_job, "Failed") if worker_job else None
     if condition is None or condition.get("reason") != "PodFailurePolicy":
         return None
     evidence = [f"the worker Job failed: {condition.get('message', '')}"]
     for pod in workers:
-        said = _outcome(_terminated(pod) or {}, job_id)
+        said = _outcome(pods.terminated(pod) or {}, job_id)
         if said is not None and said.reason is not None:
-            return _failed(job_id, said.reason, f"{_name(pod)}: {said.message}", evidence)
+            return _failed(job_id, said.reason, f"{pods.name(pod)}: {said.message}", evidence)
     for pod in workers:
-        code = int((_terminated(pod) or {}).get("exitCode", 0))
+        code = int((pods.terminated(pod) or {}).get("exitCode", 0))
         if code in REASONS_BY_EXIT_CODE:
-            return _failed(job_id, REASONS_BY_EXIT_CODE[code], f"{_name(pod)} ended with exit code {code}", evidence)
+            return _failed(
+                job_id, REASONS_BY_EXIT_CODE[code], f"{pods.name(pod)} ended with exit code {code}", evidence
+            )
     return _failed(job_id, FailureReason.BUG, evidence[0], evidence)
+
+
+def _too_few_nodes(workers: Sequence[Object], observed: Observed, job_id: str) -> JobStatus | None:
+    """Half of the workers or more will get no node: no group can form, so there is nothing to wait for."""
+    refused = scheduling.workers_without_node(workers, observed.worker_job, observed.events)
+    if observed.worker_job is None or not refused:
+        return None
+    count = int(observed.worker_job["spec"]["completions"])
+    if len(refused) * 2 < count:
+        return None
+    message = f"no node for {len(refused)} of {count} workers: {refused[0]}"
+    return _failed(job_id, FailureReason.RESOURCE_EXHAUSTED, message, sorted(set(refused)))
 
 
 def _evicted(pod: Object, job_id: str) -> JobStatus:
     status = pod.get("status") or {}
-    evidence = [f"{_name(pod)} failed: {status.get('reason', 'no reason')} {status.get('message', '')}".rstrip()]
-    reason = FailureReason.PREEMPTED if _disrupted(pod) else FailureReason.CHIEF_LOST
+    evidence = [f"{pods.name(pod)} failed: {status.get('reason', 'no reason')} {status.get('message', '')}".rstrip()]
+    if _used_up_its_disk(pod):
+        return _failed(job_id, FailureReason.STORAGE_FULL, f"{evidence[0]}; raise [resources] disk", evidence)
+    reason = FailureReason.PREEMPTED if pods.disrupted(pod) else FailureReason.CHIEF_LOST
     return _failed(job_id, reason, evidence[0], evidence)
+
+
+def _used_up_its_disk(pod: Object) -> bool:
+    """Evicted for its own use, not for its node's: the kubelet says which."""
+    status = pod.get("status") or {}
+    return status.get("reason") == "Evicted" and "ephemeral local storage usage exceeds" in status.get("message", "")
 
 
 def _from_condition(condition: Object, job_id: str) -> JobStatus:
@@ -190,27 +214,34 @@ def _not_started(pod: Object | None, observed: Observed, job_id: str, waited_s: 
     overdue = waited_s > grace_s
     if pod is None:
         return _no_pod(observed, job_id, overdue)
-    waiting = _waiting(pod)
+    waiting = pods.waiting(pod)
     why, message = waiting.get("reason", ""), waiting.get("message", "")
     reason = REASONS_BY_WAITING.get(why) or (REASONS_BY_WAITING_LONG.get(why) if overdue else None)
     if reason is not None:
-        return _failed(job_id, reason, f"{_name(pod)} cannot start: {why} {message}", [f"{_name(pod)}: {why}"])
-    unplaced = _unschedulable(pod)
+        return _failed(job_id, reason, f"{pods.name(pod)} cannot start: {why} {message}", [f"{pods.name(pod)}: {why}"])
+    unplaced = pods.unschedulable(pod)
+    refused = scheduling.no_node(pod, observed.events) if unplaced else ""
+    if refused:
+        message = f"no node comes for {pods.name(pod)}: {refused}"
+        return _failed(job_id, FailureReason.RESOURCE_EXHAUSTED, message, [refused])
     if overdue:
         text = unplaced or f"{why} {message}".strip() or "it did not start"
-        fix = f"{_name(pod)} did not start within {grace_s:.0f} s: {text}"
-        return _failed(job_id, FailureReason.RESOURCE_EXHAUSTED, fix, [f"{_name(pod)}: {text}"])
-    return JobStatus(phase=Phase.PENDING, waiting_for=unplaced or why or f"{_name(pod)} to start")
+        fix = f"{pods.name(pod)} did not start within {grace_s:.0f} s: {text}"
+        return _failed(job_id, FailureReason.RESOURCE_EXHAUSTED, fix, [f"{pods.name(pod)}: {text}"])
+    return JobStatus(phase=Phase.PENDING, waiting_for=unplaced or why or f"{pods.name(pod)} to start")
 
 
 def _no_pod(observed: Observed, job_id: str, overdue: bool) -> JobStatus:
-    refused = [str(e.get("message", "")) for e in observed.events if e.get("reason") == "FailedCreate"]
-    if refused and "forbidden" in refused[-1] and "exceeded quota" not in refused[-1]:
-        return _failed(job_id, FailureReason.PERMISSION_DENIED, f"no pod may be created: {refused[-1]}", refused[-1:])
+    assert observed.job is not None
+    refused = scheduling.no_pod(observed.job, observed.events)
+    if scheduling.over_quota(refused):
+        return _failed(job_id, FailureReason.RESOURCE_EXHAUSTED, f"no pod may be created: {refused}", [refused])
+    if "forbidden" in refused:
+        return _failed(job_id, FailureReason.PERMISSION_DENIED, f"no pod may be created: {refused}", [refused])
     if overdue:
-        text = refused[-1] if refused else "the Job got no pod; is it suspended, or waiting in a queue?"
+        text = refused or "the Job got no pod; is it suspended, or waiting in a queue?"
         return _failed(job_id, FailureReason.RESOURCE_EXHAUSTED, text, [text])
-    return JobStatus(phase=Phase.PENDING, waiting_for=refused[-1] if refused else "the pod to be created")
+    return JobStatus(phase=Phase.PENDING, waiting_for=refused or "the pod to be created")
 
 
 def _failed(job_id: str, reason: FailureReason, message: str, evidence: Sequence[str]) -> JobStatus:
@@ -234,39 +265,11 @@ def _outcome(ended: Object, job_id: str) -> Outcome | None:
     return said if said.job_id == job_id else None
 
 
-def _role(pod: Object) -> Role | None:
-    label = (pod["metadata"].get("labels") or {}).get(COMPONENT)
-    return Role(label) if label in tuple(Role) else None
-
-
-def _newest(pods: Sequence[Object]) -> Object | None:
-    return max(pods, key=lambda p: str(p["metadata"].get("creationTimestamp")), default=None)
-
-
-def _container(pod: Object) -> Object:
-    statuses = (pod.get("status") or {}).get("containerStatuses") or [{}]
-    state: Object = statuses[0].get("state") or {}
-    return state
-
-
-def _terminated(pod: Object) -> Object | None:
-    return _container(pod).get("terminated")
-
-
-def _waiting(pod: Object) -> Object:
-    waiting: Object = _container(pod).get("waiting") or {}
-    return waiting
-
-
-def _started(pod: Object) -> bool:
-    return "running" in _container(pod)
-
-
 def _how(pod: Object) -> str:
-    ended = _terminated(pod)
+    ended = pods.terminated(pod)
     if ended:
         return f"exit code {ended.get('exitCode')}{_because(ended)}"
-    return _unschedulable(pod)
+    return pods.unschedulable(pod)
 
 
 def _because(ended: Object) -> str:
@@ -274,30 +277,9 @@ def _because(ended: Object) -> str:
     return f" ({reason})" if reason and reason not in ("Error", "Completed") else ""
 
 
-def _unschedulable(pod: Object) -> str:
-    condition = _condition(pod, "PodScheduled", "False")
-    return f"unschedulable: {condition.get('message', '')}" if condition else ""
-
-
-def _disrupted(pod: Object) -> bool:
-    return _condition(pod, "DisruptionTarget") is not None
-
-
-def _condition(item: Object, kind: str, status: str = "True") -> Object | None:
-    for condition in (item.get("status") or {}).get("conditions") or []:
-        if condition.get("type") == kind and condition.get("status") == status:
-            found: Object = condition
-            return found
-    return None
-
-
 def _waiting_workers(workers: Sequence[Object]) -> str:
-    waiting = [p for p in workers if not _started(p) and not _terminated(p)]
+    waiting = [p for p in workers if not pods.started(p) and not pods.terminated(p)]
     if not waiting:
         return ""
-    why = next((text for text in map(_unschedulable, waiting) if text), "")
+    why = next((text for text in map(pods.unschedulable, waiting) if text), "")
     return f"{len(waiting)} workers to start{f' ({why})' if why else ''}"
-
-
-def _name(pod: Object) -> str:
-    return str(pod["metadata"]["name"])

@@ -20,6 +20,7 @@ from composer.local.kubernetes.testing import Cluster, running_kubernetes
 from composer.local.places import REPOSITORY
 
 NAMESPACE = "f1-training"
+UNREACHABLE = "node.kubernetes.io/unreachable"
 DEADLINE_S = 20.0
 
 
@@ -151,13 +152,21 @@ def test_foreground_deletion_ends_everything_it_owns(kube: Kube) -> None:
     eventually(lambda: kube.core.read_namespaced_pod(name, NAMESPACE).status.phase == "Running", "it runs")
     pid = int(eventually(lambda: kube.core.read_namespaced_pod_log(name, NAMESPACE), "it says its pid"))
     kube.batch.delete_namespaced_job("owner", NAMESPACE, propagation_policy="Foreground")
-    eventually(lambda: not psutil.pid_exists(pid), "its process is gone")
+    eventually(lambda: ended_process(pid), "its process is gone")
     eventually(lambda: not pods_of(kube, "owner"), "its pods are gone")
     for read in (
         lambda: kube.batch.read_namespaced_job("owner", NAMESPACE),
         lambda: kube.core.read_namespaced_secret("owned", NAMESPACE),
     ):
         eventually(lambda: _missing(read), "it is gone")  # noqa: B023
+
+
+def ended_process(pid: int) -> bool:
+    """Gone, or waiting for whoever inherited it to ask how it ended."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _missing(read: Callable[[], Any]) -> bool:
@@ -186,7 +195,7 @@ def test_sigterm_first_then_the_whole_group_is_killed(kube: Kube) -> None:
     said = _log(kube, "stubborn")
     assert "child told" not in said, "as with a container, the main process alone is told"
     eventually(lambda: _missing(lambda: kube.core.read_namespaced_pod("stubborn", NAMESPACE)), "the pod is gone")
-    assert not psutil.pid_exists(int(log)) or psutil.Process(int(log)).status() == psutil.STATUS_ZOMBIE
+    assert ended_process(int(log))
 
 
 def _log(kube: Kube, name: str) -> str:
@@ -274,6 +283,42 @@ def test_eviction_says_so_in_the_pods_conditions(kube: Kube) -> None:
     assert found.metadata.deletion_timestamp is not None
 
 
+def test_a_pod_on_a_node_that_does_not_answer_is_replaced_once_it_is_removed_by_force(tmp_path: Path) -> None:
+    tolerations = [{"key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}]
+    body = job("cut-off", "import time; time.sleep(600)", 1, podReplacementPolicy="Failed")
+    body["spec"]["template"]["spec"] |= {"tolerations": tolerations, "terminationGracePeriodSeconds": 1}
+    with running_kubernetes(tmp_path, "--nodes", "2") as cluster:
+        api = config.new_client_from_config(cluster.kubeconfig)
+        kube = Kube(client.CoreV1Api(api), client.BatchV1Api(api), cluster)
+        kube.batch.create_namespaced_job(NAMESPACE, body)
+        first = eventually(lambda: running_pod(kube, "cut-off"), "it runs")
+        node = first.spec.node_name
+        assert first.metadata.name.startswith("cut-off-0-")
+        kube.core.patch_node(node, {"spec": {"taints": [{"key": UNREACHABLE, "effect": "NoExecute"}]}})
+        name = first.metadata.name
+
+        def given_up() -> bool:
+            found = kube.core.read_namespaced_pod(name, NAMESPACE)
+            reasons = [c.reason for c in found.status.conditions if c.type == "DisruptionTarget"]
+            return found.metadata.deletion_timestamp is not None and reasons == ["DeletionByTaintManager"]
+
+        eventually(given_up, "it is given up")
+        assert [p.metadata.name for p in pods_of(kube, "cut-off")] == [name], "its index stays taken"
+        options = {"gracePeriodSeconds": 0, "preconditions": {"uid": "another"}}
+        with pytest.raises(client.ApiException, match="409"):
+            kube.core.delete_namespaced_pod(name, NAMESPACE, body=options)
+        options["preconditions"] = {"uid": first.metadata.uid}
+        kube.core.delete_namespaced_pod(name, NAMESPACE, body=options)
+        second = eventually(lambda: running_pod(kube, "cut-off"), "its replacement runs")
+        assert second.metadata.name != name
+        assert second.spec.node_name not in (None, node)
+
+
+def running_pod(kube: Kube, job_name: str) -> client.V1Pod | None:
+    found = [p for p in pods_of(kube, job_name) if p.status.phase == "Running" and not p.metadata.deletion_timestamp]
+    return found[0] if found else None
+
+
 def test_names_of_services_resolve_inside_pods(kube: Kube) -> None:
     service = {
         "metadata": {"name": "chief"},
@@ -352,7 +397,7 @@ def test_no_pod_outlives_a_killed_server(tmp_path: Path) -> None:
 
         pid = int(eventually(said, "it runs"))
         os.kill(cluster.pid, signal.SIGKILL)
-        eventually(lambda: not psutil.pid_exists(pid), "its process is gone")
+        eventually(lambda: ended_process(pid), "its process is gone")
 
 
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:

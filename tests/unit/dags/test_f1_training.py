@@ -45,6 +45,15 @@ def test_a_policy_decides_about_every_task_s_retries(dag: Any) -> None:
     assert min(retries for retries, _ in dag["retries"].values()) >= 10
 
 
+def test_jobs_have_a_pool_of_their_own_so_that_they_starve_nobody(dag: Any) -> None:
+    from f1_training.core.settings import POOL
+
+    jobs = {"model.train.train", "model.evaluate.evaluate"}
+    assert {task for task, pool in dag["pools"].items() if pool == POOL} == jobs
+    assert {pool for task, pool in dag["pools"].items() if task not in jobs} == {"default_pool"}
+    assert dag["runs"] == 4
+
+
 def test_it_runs_weekly_and_never_for_the_past(dag: Any) -> None:
     assert dag["schedule"] == "@weekly"
     assert dag["catchup"] is False

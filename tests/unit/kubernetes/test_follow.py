@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -29,11 +30,19 @@ class FakeCluster:
     log: list[tuple[str, str]] = field(default_factory=list)
     errors: list[TrainingFailure] = field(default_factory=list)
     asked_since: list[int | None] = field(default_factory=list)
+    workers: list[dict[str, Any]] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    refuses_removal: bool = False
 
     def observe(self, ref: Any) -> Observed:
         if self.errors:
             raise self.errors.pop(0)
-        return Observed(job={"metadata": {"name": ref.job}, "status": {}}, pods=[CHIEF])
+        return Observed(job={"metadata": {"name": ref.job}, "status": {}}, pods=[CHIEF, *self.workers])
+
+    def remove_silent(self, namespace: str, pod: Any) -> None:
+        self.removed.append(pod["metadata"]["name"])
+        if self.refuses_removal:
+            raise TrainingFailure(FailureReason.PERMISSION_DENIED, "pods is forbidden")
 
     def log_lines(self, namespace: str, pod: str, since_s: int | None = None) -> list[tuple[str, str]]:
         assert (namespace, pod) == ("ns", "job-1-chief-x")
@@ -77,7 +86,7 @@ def test_only_the_time_since_the_last_look_is_asked_for() -> None:
 def test_what_is_waited_for_is_said_when_it_changes() -> None:
     cluster = FakeCluster()
     pods: list[dict[str, Any]] = []
-    cluster.observe = lambda ref: Observed(job={"metadata": {}, "status": {}}, pods=pods)  # type: ignore[method-assign]
+    cluster.observe = lambda ref: Observed(job={"metadata": {"name": "j"}, "status": {}}, pods=pods)  # type: ignore[method-assign]
     follow = follower(cluster)
     assert texts(follow) == ["waiting for the pod to be created"]
     assert texts(follow) == []
@@ -114,3 +123,39 @@ def test_a_refusal_is_final() -> None:
     refused = TrainingFailure(FailureReason.PERMISSION_DENIED, "no")
     with pytest.raises(TrainingFailure, match="no"):
         follower(FakeCluster(errors=[refused])).look()
+
+
+def worker(deleted_at: str | None, phase: str = "Running") -> dict[str, Any]:
+    metadata = {"name": "w", "uid": "u", "labels": {"app.kubernetes.io/component": "worker"}}
+    times = {"deletionTimestamp": deleted_at} if deleted_at else {}
+    return {"metadata": metadata | times, "status": {"phase": phase, "containerStatuses": [{"state": {"running": {}}}]}}
+
+
+NOW = datetime(2026, 11, 23, 22, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("pod", "removed"),
+    [
+        (worker("2026-11-23T22:29:29Z"), ["w"]),
+        (worker("2026-11-23T22:29:31Z"), []),
+        (worker("2026-11-23T22:30:20Z"), []),
+        (worker("2026-11-23T22:20:00Z", "Failed"), []),
+        (worker(None), []),
+    ],
+    ids=["overdue", "nearly", "within its grace", "its end was reported", "not deleted"],
+)
+def test_a_pod_whose_kubelet_is_silent_is_removed(pod: dict[str, Any], removed: list[str]) -> None:
+    cluster = FakeCluster(workers=[pod])
+    follow = JobFollower(cluster=cluster, ref=REF, grace_s=600, now=lambda: NOW)
+    said = texts(follow)
+    assert cluster.removed == removed
+    assert [text for text in said if "does not answer: removing" in text] == said[: len(removed)]
+
+
+def test_a_removal_that_is_refused_is_said_once_and_ends_nothing() -> None:
+    cluster = FakeCluster(workers=[worker("2026-11-23T22:20:00Z")], refuses_removal=True)
+    follow = JobFollower(cluster=cluster, ref=REF, grace_s=600, now=lambda: NOW)
+    assert any("could not be removed: pods is forbidden" in text for text in texts(follow))
+    assert texts(follow) == []
+    assert follow.look().status.phase is Phase.RUNNING

@@ -30,7 +30,7 @@ ON_GOOGLE_CLOUD = settings(
     worker_spot="preferred",
     chief_priority_class="f1-training-chief",
     worker_priority_class="f1-training-worker",
-    gpu_accelerator="nvidia-l4",
+    gpu_accelerator="nvidia-tesla-t4",
     queue="training",
 )
 ON_ONE_MACHINE = settings(

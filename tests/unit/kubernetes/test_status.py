@@ -47,7 +47,17 @@ def ended(code: int, message: str = "", reason: str = "Error") -> dict[str, Any]
 
 RUNNING: dict[str, Any] = {"running": {"startedAt": at(30)}}
 UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
+DISK = "Pod ephemeral local storage usage exceeds the total limit of containers 20Gi. "
 DISRUPTED = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}
+
+
+def event(reason: str, message: str, of: str = "job-1-chief", seconds_ago: float = 5) -> dict[str, Any]:
+    about = {"kind": "Pod" if of.endswith("-x") else "Job", "name": of}
+    return {"reason": reason, "message": message, "involvedObject": about, "lastTimestamp": at(seconds_ago)}
+
+
+def worker_job(completions: int = 2) -> dict[str, Any]:
+    return {"metadata": {"name": "job-1-work"}, "spec": {"completions": completions}, "status": {}}
 
 
 def waiting(reason: str) -> dict[str, Any]:
@@ -142,7 +152,7 @@ CASES: list[tuple[str, Observed, FailureReason]] = [
         "a worker's final word ends the attempt",
         Observed(
             job=job(),
-            worker_job=job(60, failed("PodFailurePolicy", "exit code 78")),
+            worker_job=worker_job() | {"status": {"conditions": [failed("PodFailurePolicy", "exit code 78")]}},
             pods=[pod("chief", RUNNING), pod("worker", ended(78, said(FailureReason.CONFIG_INVALID)))],
         ),
         FailureReason.CONFIG_INVALID,
@@ -151,7 +161,7 @@ CASES: list[tuple[str, Observed, FailureReason]] = [
         "a worker's final exit code ends the attempt",
         Observed(
             job=job(),
-            worker_job=job(60, failed("PodFailurePolicy")),
+            worker_job=worker_job() | {"status": {"conditions": [failed("PodFailurePolicy")]}},
             pods=[pod("chief", RUNNING), pod("worker", ended(65))],
         ),
         FailureReason.DATA_INVALID,
@@ -177,13 +187,67 @@ CASES: list[tuple[str, Observed, FailureReason]] = [
         FailureReason.PERMISSION_DENIED,
     ),
     (
-        "quota",
-        Observed(job=job(601), events=[{"reason": "FailedCreate", "message": "pods forbidden: exceeded quota"}]),
+        "quota counts at once",
+        Observed(job=job(5), events=[event("FailedCreate", "pods is forbidden: exceeded quota: training")]),
         FailureReason.RESOURCE_EXHAUSTED,
     ),
     (
+        "quota for workers counts at once where no group can form",
+        Observed(
+            job=job(),
+            worker_job=worker_job(),
+            pods=[pod("chief", RUNNING), pod("worker", RUNNING)],
+            events=[event("FailedCreate", "pods is forbidden: exceeded quota: training", "job-1-work")],
+        ),
+        FailureReason.RESOURCE_EXHAUSTED,
+    ),
+    (
+        "a refused scale-up counts at once",
+        Observed(
+            job=job(),
+            pods=[pod("chief", None, conditions=[UNSCHEDULABLE])],
+            events=[event("NotTriggerScaleUp", "max node group size reached", "job-1-chief-x")],
+        ),
+        FailureReason.RESOURCE_EXHAUSTED,
+    ),
+    (
+        "a scale-up that failed counts at once",
+        Observed(
+            job=job(),
+            pods=[pod("chief", None, conditions=[UNSCHEDULABLE])],
+            events=[
+                event("TriggeredScaleUp", "pool 0->1", "job-1-chief-x", 50),
+                event("FailedScaleUp", "GCE quota exceeded", "job-1-chief-x", 5),
+            ],
+        ),
+        FailureReason.RESOURCE_EXHAUSTED,
+    ),
+    (
+        "scale-up refused for half of the workers",
+        Observed(
+            job=job(),
+            worker_job=worker_job(),
+            pods=[pod("chief", RUNNING), pod("worker", RUNNING), pod("worker", None, conditions=[UNSCHEDULABLE])],
+            events=[event("FailedScaleUp", "GCE out of resources", "job-1-worker-x")],
+        ),
+        FailureReason.RESOURCE_EXHAUSTED,
+    ),
+    (
+        "a worker used up its disk",
+        Observed(
+            job=job(),
+            pods=[pod("chief", RUNNING), pod("worker", None, phase="Failed", reason="Evicted", message=DISK)],
+        ),
+        FailureReason.STORAGE_FULL,
+    ),
+    (
+        "the chief used up its disk",
+        Observed(job=job(), pods=[pod("chief", None, phase="Failed", reason="Evicted", message=DISK)]),
+        FailureReason.STORAGE_FULL,
+    ),
+    (
         "a policy forbids the pod",
-        Observed(job=job(5), events=[{"reason": "FailedCreate", "message": "pods is forbidden: violates PodSecurity"}]),
+        Observed(job=job(5), events=[event("FailedCreate", "pods is forbidden: violates PodSecurity")]),
         FailureReason.PERMISSION_DENIED,
     ),
     ("no pod at all", Observed(job=job(601)), FailureReason.RESOURCE_EXHAUSTED),
@@ -203,7 +267,24 @@ def test_why_it_failed(observed: Observed, reason: FailureReason) -> None:
 PENDING = [
     ("no pod yet", Observed(job=job(5))),
     ("suspended in a queue", Observed(job={"metadata": {"name": "j"}, "status": {}})),
-    ("quota may be freed", Observed(job=job(5), events=[{"reason": "FailedCreate", "message": "exceeded quota"}])),
+    (
+        "quota was freed",
+        Observed(
+            job=job(5),
+            events=[event("FailedCreate", "exceeded quota", seconds_ago=9), event("SuccessfulCreate", "Created pod")],
+        ),
+    ),
+    (
+        "a node comes after all",
+        Observed(
+            job=job(),
+            pods=[pod("chief", None, conditions=[UNSCHEDULABLE])],
+            events=[
+                event("NotTriggerScaleUp", "backoff after failed scale-up", "job-1-chief-x", 50),
+                event("TriggeredScaleUp", "pool 0->1", "job-1-chief-x", 5),
+            ],
+        ),
+    ),
     ("no node yet", Observed(job=job(), pods=[pod("chief", None, 599, conditions=[UNSCHEDULABLE])])),
     ("its image is pulled", Observed(job=job(), pods=[pod("chief", waiting("ContainerCreating"))])),
     ("a Secret may come", Observed(job=job(), pods=[pod("chief", waiting("CreateContainerConfigError"))])),
@@ -225,10 +306,26 @@ def test_running_and_waiting_for_workers() -> None:
     assert status.waiting_for == "1 workers to start (unschedulable: 0/3 nodes)"
 
 
+def test_fewer_than_half_without_a_node_are_the_chief_s_business() -> None:
+    workers = [pod("worker", RUNNING), pod("worker", RUNNING), pod("worker", None, conditions=[UNSCHEDULABLE])]
+    events = [event("NotTriggerScaleUp", "max node group size reached", "job-1-worker-x")]
+    observed = Observed(job=job(), worker_job=worker_job(3), pods=[pod("chief", RUNNING), *workers], events=events)
+    assert reason_of(observed) is None
+
+
+def test_a_replacement_that_is_late_is_not_one_that_is_refused() -> None:
+    events = [
+        event("FailedCreate", "pods is forbidden: exceeded quota: training", "job-1-work", 300),
+        event("SuccessfulCreate", "Created pod: job-1-work-1-x", "job-1-work", 200),
+    ]
+    pods = [pod("chief", RUNNING), pod("worker", RUNNING), pod("worker", ended(137))]
+    assert reason_of(Observed(job=job(), worker_job=worker_job(), pods=pods, events=events)) is None
+
+
 def test_a_failed_worker_alone_is_the_chief_s_business() -> None:
     pods = [pod("chief", RUNNING), pod("worker", ended(137))]
-    worker_job = job(60, failed("MaxFailedIndexesExceeded"))
-    assert reason_of(Observed(job=job(), worker_job=worker_job, pods=pods)) is None
+    over = worker_job() | {"status": {"conditions": [failed("MaxFailedIndexesExceeded")]}}
+    assert reason_of(Observed(job=job(), worker_job=over, pods=pods)) is None
 
 
 @pytest.mark.parametrize("role", ["chief", "evaluate"])
