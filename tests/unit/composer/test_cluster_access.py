@@ -25,7 +25,6 @@ APIS = {"": client.CoreV1Api, "batch": client.BatchV1Api}
 FREE = {"create_self_subject_access_review"}
 #: Granted before anything calls it.
 AHEAD = {
-    ("delete", "", "pods"): "a pod on a node that no longer answers ends only by force",
     ("list", "", "resourcequotas"): "the preflight compares them with what a run wants",
 }
 

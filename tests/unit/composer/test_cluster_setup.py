@@ -256,7 +256,6 @@ def test_what_the_queue_admits_the_quota_takes() -> None:
     assert fits(total, one("ResourceQuota"))
 
 
-@pytest.mark.xfail(reason="with_owner says controller: Kueue takes the workers' Job for a part of the chief's")
 def test_the_queue_resumes_the_workers() -> None:
     """Kueue makes no Workload of a Job whose controller is in a queue; it suspends it, and leaves it to that controller
     to resume it. A Job resumes none.
