@@ -10,7 +10,7 @@ export UV_CACHE_DIR ?= $(CURDIR)/var/cache/uv
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/var/cache/bytecode
 
-.PHONY: help run runs up down airflow score test chaos bench check lock clean requirements.txt
+.PHONY: help run runs up down airflow score test test-cluster chaos bench check lock clean requirements.txt
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -54,6 +54,11 @@ score: $(VENV)/.run ## score the champion on laps it never saw: LAPS=path MODEL=
 
 test: $(VENV)/.dev ## all tests, with line coverage; ARGS= for pytest
 	@exec .ci/test $(ARGS)
+
+test-cluster: $(VENV)/.dev ## what an attempt goes through on your cluster: KUBECONFIG=path F1_TEST_IMAGE=image with python
+	@test -n "$$KUBECONFIG" || { echo "error: KUBECONFIG is not set; give the file of a cluster to test on" >&2; exit 64; }
+	@test -n "$$F1_TEST_IMAGE" || { echo "error: F1_TEST_IMAGE is not set; give an image with python that it can pull" >&2; exit 64; }
+	@exec .ci/test tests/contract/kubernetes/test_attempts.py -m '' $(ARGS)
 
 chaos: $(VENV)/.dev ## every fault of the chaos suite, and a table of what was survived; ARGS= for pytest
 	@exec .ci/test tests/chaos tests/integration/jobs tests/integration/test_airflow_killed.py -m '' $(ARGS)

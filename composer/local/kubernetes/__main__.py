@@ -39,7 +39,7 @@ def main() -> int:
     environment = bytecode | dict(pair.split("=", 1) for pair in arguments.pod_env)
     hosts = arguments.data_dir / "hosts"
     node = Node(folder=pods, python=arguments.python, hosts=hosts, pod_environment=environment)
-    kubelet = controllers.kubelet = Kubelet(store, node, controllers.record)
+    kubelet = controllers.kubelet = Kubelet(store, node, controllers.record, controllers.forget_pod)
     api = Api(store, controllers, kubelet)
     try:
         server = Server(arguments.port, api)

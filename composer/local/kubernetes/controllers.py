@@ -24,6 +24,8 @@ class Controllers:
         self._backoff_s = backoff_s
         self._clock = clock
         self.kubelet: Kubelet | None = None
+        #: Pods that are gone and count: what finalizers are for on a cluster. By their Job's uid.
+        self._counted: dict[str, list[Object]] = {}
 
     def run(self, stop: threading.Event) -> None:
         """Reconcile until ``stop``."""
@@ -41,6 +43,8 @@ class Controllers:
             for key, job in self._store.list("jobs"):
                 wake_s = min(wake_s, self._reconcile_job(key, job))
             self._collect_garbage()
+            there = {job["metadata"]["uid"] for _, job in self._store.list("jobs")}
+            self._counted = {uid: pods for uid, pods in self._counted.items() if uid in there}
             return min(wake_s, self._give_up_pods())
 
     def record(self, item: Object, kind: str, reason: str, message: str) -> None:
@@ -117,7 +121,8 @@ class Controllers:
         if job["metadata"].get("deletionTimestamp"):
             return 5.0
         uid = job["metadata"]["uid"]
-        pods = [p for _, p in self._store.list("pods", key.namespace) if _owned(p, uid)]
+        there = [p for _, p in self._store.list("pods", key.namespace) if _owned(p, uid)]
+        pods = [*there, *self._counted.get(uid, [])]
         decision = jobs.decide(job, pods, self._clock(), self._backoff_s)
         job["status"] = decision.status
         self._store.replace(key, job)
@@ -173,6 +178,32 @@ class Controllers:
         if self.kubelet is not None:
             self.kubelet.submit(pod_key)
 
+    def forget_pod(self, key: Key) -> None:
+        """A pod has ended and was deleted: its Job still counts it. One that never ended keeps its index taken.
+
+        Nobody but its kubelet says that a pod has ended; where that is silent, somebody must say it in its place.
+        """
+        with self._store.lock:
+            item = self._store.get(key)
+            if item is None:
+                return
+            job = self._job_of(item)
+            if job is not None and not job["spec"].get("suspend"):
+                if "nodeName" not in item["spec"]:
+                    item.setdefault("status", {})["phase"] = "Failed"
+                if item["status"].get("phase") not in ("Succeeded", "Failed"):
+                    return
+                self._counted.setdefault(job["metadata"]["uid"], []).append(item)
+            self._store.remove(key)
+
+    def _answers(self, node: str) -> bool:
+        return nodes.answers(self._store.get(Key("nodes", "", node)))
+
+    def _job_of(self, pod: Object) -> Object | None:
+        owners = {o["uid"] for o in pod["metadata"].get("ownerReferences") or []}
+        found = [j for _, j in self._store.list("jobs", pod["metadata"]["namespace"]) if j["metadata"]["uid"] in owners]
+        return found[0] if found and not found[0]["metadata"].get("deletionTimestamp") else None
+
     def _delete_pod(self, key: Key, item: Object, grace_s: float | None) -> Object:
         if item["metadata"].get("deletionTimestamp") and grace_s != 0:
             return item
@@ -183,7 +214,11 @@ class Controllers:
         node = item["spec"].get("nodeName")
         if self.kubelet is None:
             self._store.remove(key)
-        elif grace_s == 0 or node is None or nodes.answers(self._store.get(Key("nodes", "", node))):
+        elif grace_s == 0 and node is not None and not self._answers(node):
+            self.forget_pod(key)
+            if self._store.get(key) is None:
+                self.kubelet.delete(key, 0)
+        elif node is None or self._answers(node):
             self.kubelet.delete(key, grace)
         return item
 

@@ -53,10 +53,17 @@ class RunningPod:
 class Kubelet:
     """Starts the pods that appear in the store and stops those that are deleted."""
 
-    def __init__(self, store: Store, node: Node, record: Callable[[Object, str, str, str], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        node: Node,
+        record: Callable[[Object, str, str, str], None],
+        forget: Callable[[Key], None] | None = None,
+    ) -> None:
         self._store = store
         self._node = node
         self._record = record
+        self._forget = forget or store.remove
         self._network = LoopbackNetwork(node.hosts)
         self._pods: dict[Key, RunningPod] = {}
         self._starts: queue.Queue[Key] = queue.Queue()
@@ -202,8 +209,12 @@ class Kubelet:
                 pod.process.wait(max(grace_s, 0.01))
             _kill_group(pod.process, signal.SIGKILL)
             pod.process.wait()
+        if pod is not None and pod.process is not None:
+            # Its end is told before it is gone, as since Kubernetes 1.27; the Job controller counts it.
+            code = pod.process.returncode
+            self._set(key, lambda p: p if _over(p) else _terminated(p, pod, code))
         self._pods.pop(key, None)
-        self._store.remove(key)
+        self._forget(key)
         self.update_hosts()
         if pod is not None and pod.plan is not None:
             shutil.rmtree(pod.plan.folder, ignore_errors=True)
@@ -259,6 +270,10 @@ def _unschedulable(pod: Object) -> str:
     """Why no node takes it, as was said before."""
     conditions = (pod.get("status") or {}).get("conditions") or []
     return next((c["message"] for c in conditions if c.get("reason") == "Unschedulable"), "")
+
+
+def _over(pod: Object) -> bool:
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
 def _pending(pod: Object, reason: str) -> Object:

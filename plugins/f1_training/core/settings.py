@@ -73,7 +73,7 @@ class Settings:
     ``pod_environment`` is added to every pod; ``collective_host`` is the address that the ranks' own connections use,
     by default the pod's. ``threads`` is per worker; by default as many as its CPU request. ``machine_type_label`` is
     the node label that a model's machine type selects nodes by; empty where nodes have no such label. Workers, never
-    the chief, run on Spot nodes as ``worker_spot`` says; GPUs are of the kind ``gpu_accelerator`` (``nvidia-tesla-t4``).
+    the chief, run on Spot nodes as ``worker_spot`` says; ``gpu_accelerator`` is the GPUs' kind (``nvidia-tesla-t4``).
     ``queue`` is a Kueue LocalQueue. A job that is not over within ``defer_after_s`` is handed to the triggerer. The
     newest ``checkpoints_kept`` checkpoints of a run that succeeded stay. ``heartbeat_s``, ``regroup_grace_s`` (0: the
     survivors go on at once) and ``partition_s`` are the limits of :class:`trainer.contract.Limits`. ``retry`` says how

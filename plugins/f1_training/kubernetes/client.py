@@ -83,13 +83,20 @@ class Cluster:
             return Observed(job=job, worker_job=worker_job, pods=found, events=events)
 
     def remove_silent(self, namespace: str, pod: Mapping[str, Any]) -> None:
-        """Delete a pod whose kubelet does not answer, without waiting for it; that it is not there is fine."""
+        """Say in its kubelet's place that a pod has failed, and delete it; that it is not there is fine.
+
+        A Job waits for its pod's end before it creates another (``podReplacementPolicy: Failed``), and of a silent node
+        nobody tells it: deleted by force alone, the pod would stay, held by the Job's finalizer. The cluster's own
+        garbage collector does the same, once the node's object is gone.
+        """
         from kubernetes.client.exceptions import ApiException
 
         metadata = pod["metadata"]
         body = {"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}}
+        ended = {"metadata": {"uid": metadata["uid"]}, "status": {"phase": "Failed"}}
         with kubernetes_errors(f"pod {metadata['name']}"):
             try:
+                self._core.patch_namespaced_pod_status(metadata["name"], namespace, ended, _request_timeout=REQUEST_S)
                 self._core.delete_namespaced_pod(metadata["name"], namespace, body=body, _request_timeout=REQUEST_S)
             except ApiException as e:
                 if e.status not in (404, 409):

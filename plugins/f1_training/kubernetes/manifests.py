@@ -149,7 +149,7 @@ def worker_job(spec: TrainingSpec, settings: JobSettings) -> Manifest:
             "backoffLimitPerIndex": BACKOFF_PER_INDEX,
             "maxFailedIndexes": (count + 1) // 2 - 1,
             "podReplacementPolicy": "Failed",
-            "podFailurePolicy": {"rules": [_ignore_disruption(), _fail_at_once(container.role)]},
+            "podFailurePolicy": {"rules": [_on_disruption("Ignore"), _fail_at_once(container.role)]},
             "activeDeadlineSeconds": settings.deadline_s,
             "template": _template(metadata, podspec.pod_spec(container, settings, placement)),
         },
@@ -216,6 +216,8 @@ def _main_job(
             "completions": 1,
             "parallelism": 1,
             "podReplacementPolicy": "Failed",
+            # One pod, never another: the rule only makes the Job say that the pod was taken away, and did not fail.
+            "podFailurePolicy": {"rules": [_on_disruption("FailJob")]},
             "activeDeadlineSeconds": settings.deadline_s,
             "ttlSecondsAfterFinished": settings.ttl_s,
             "template": _template(metadata, podspec.pod_spec(container, settings, placement)),
@@ -259,8 +261,8 @@ def _selector(selector: Mapping[str, str], settings: JobSettings, resources: Res
     return {**selector, **{label: kind for label, kind in machine.items() if kind}}
 
 
-def _ignore_disruption() -> Manifest:
-    return {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+def _on_disruption(action: str) -> Manifest:
+    return {"action": action, "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
 
 
 def _fail_at_once(role: Role) -> Manifest:

@@ -207,6 +207,8 @@ def _from_condition(condition: Object, job_id: str) -> JobStatus:
     if why == "DeadlineExceeded":
         fix = "the job was active for longer than deadline_s; it resumes from its last checkpoint"
         return _failed(job_id, FailureReason.RESOURCE_EXHAUSTED, fix, evidence)
+    if why == "PodFailurePolicy" and "DisruptionTarget" in message:
+        return _failed(job_id, FailureReason.PREEMPTED, "the pod was taken away", evidence)
     return _failed(job_id, FailureReason.CHIEF_LOST, "the pod is gone, and nobody saw how it ended", evidence)
 
 

@@ -283,7 +283,7 @@ def test_eviction_says_so_in_the_pods_conditions(kube: Kube) -> None:
     assert found.metadata.deletion_timestamp is not None
 
 
-def test_a_pod_on_a_node_that_does_not_answer_is_replaced_once_it_is_removed_by_force(tmp_path: Path) -> None:
+def test_a_pod_on_a_node_that_does_not_answer_is_replaced_once_somebody_says_that_it_failed(tmp_path: Path) -> None:
     tolerations = [{"key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}]
     body = job("cut-off", "import time; time.sleep(600)", 1, podReplacementPolicy="Failed")
     body["spec"]["template"]["spec"] |= {"tolerations": tolerations, "terminationGracePeriodSeconds": 1}
@@ -308,6 +308,9 @@ def test_a_pod_on_a_node_that_does_not_answer_is_replaced_once_it_is_removed_by_
         with pytest.raises(client.ApiException, match="409"):
             kube.core.delete_namespaced_pod(name, NAMESPACE, body=options)
         options["preconditions"] = {"uid": first.metadata.uid}
+        kube.core.delete_namespaced_pod(name, NAMESPACE, body=options)
+        assert [p.status.phase for p in pods_of(kube, "cut-off")] == ["Running"], "force alone does not free the index"
+        kube.core.patch_namespaced_pod_status(name, NAMESPACE, {"status": {"phase": "Failed"}})
         kube.core.delete_namespaced_pod(name, NAMESPACE, body=options)
         second = eventually(lambda: running_pod(kube, "cut-off"), "its replacement runs")
         assert second.metadata.name != name
