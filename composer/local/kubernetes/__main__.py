@@ -40,7 +40,7 @@ def main() -> int:
     hosts = arguments.data_dir / "hosts"
     node = Node(folder=pods, python=arguments.python, hosts=hosts, pod_environment=environment)
     kubelet = controllers.kubelet = Kubelet(store, node, controllers.record, controllers.forget_pod)
-    api = Api(store, controllers, kubelet)
+    api = Api(store, controllers, kubelet, denied=arguments.deny)
     try:
         server = Server(arguments.port, api)
     except OSError as e:
@@ -111,6 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--die-with-parent", action="store_true")
     parser.add_argument("--python", default=sys.executable, help="what `python` is in a pod")
     parser.add_argument("--pod-env", action="append", default=[], metavar="NAME=VALUE", help="added to every pod")
+    parser.add_argument(
+        "--deny", action="append", default=[], metavar="'VERB RESOURCE'", help="such as 'create secrets'"
+    )
     parser.add_argument("--nodes", type=int, default=1, help="how many nodes there are")
     parser.add_argument("--job-backoff-s", type=float, default=10.0, help="delay of an index's first replacement")
     return parser

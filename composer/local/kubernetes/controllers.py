@@ -9,11 +9,13 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from composer.local.kubernetes import jobs, nodes
+from composer.local.kubernetes import jobs, nodes, quota
 from composer.local.kubernetes.kubelet import Kubelet
 from composer.local.kubernetes.store import Key, Object, Store, now
 
 FOREGROUND = "foregroundDeletion"
+#: How soon a pod that a quota refused is asked for again.
+REFUSED_EVERY_S = 1.0
 
 
 class Controllers:
@@ -43,6 +45,7 @@ class Controllers:
             for key, job in self._store.list("jobs"):
                 wake_s = min(wake_s, self._reconcile_job(key, job))
             self._collect_garbage()
+            self._count_quotas()
             there = {job["metadata"]["uid"] for _, job in self._store.list("jobs")}
             self._counted = {uid: pods for uid, pods in self._counted.items() if uid in there}
             return min(wake_s, self._give_up_pods())
@@ -128,11 +131,18 @@ class Controllers:
         self._store.replace(key, job)
         for name in decision.delete:
             self.delete(Key("pods", key.namespace, name), "Background")
-        for index, failures in decision.create:
-            self._create_pod(key, job, index, failures)
+        created = [self._create_pod(key, job, index, failures) for index, failures in decision.create]
         for reason, message in decision.events:
             self.record(job, "Normal" if reason == "CompletionsReached" else "Warning", reason, message)
-        return min(decision.wake_s if decision.wake_s is not None else 5.0, self._expire(key, job))
+        wake_s = decision.wake_s if decision.wake_s is not None else 5.0
+        return min(wake_s, 5.0 if all(created) else REFUSED_EVERY_S, self._expire(key, job))
+
+    def _count_quotas(self) -> None:
+        for key, item in self._store.list("resourcequotas"):
+            found = quota.status(item, self._store)
+            if item.get("status") != found:
+                item["status"] = found
+                self._store.replace(key, item)
 
     def _expire(self, key: Key, job: Object) -> float:
         ttl = job["spec"].get("ttlSecondsAfterFinished")
@@ -144,7 +154,8 @@ class Controllers:
             self.delete(key, "Foreground")
         return max(left, 0.02)
 
-    def _create_pod(self, key: Key, job: Object, index: int | None, failures: int) -> None:
+    def _create_pod(self, key: Key, job: Object, index: int | None, failures: int) -> bool:
+        """Create the pod, unless a quota refuses it; whether it is there."""
         template = copy.deepcopy(job["spec"]["template"])
         metadata = template.setdefault("metadata", {})
         suffix = uuid.uuid4().hex[:5]
@@ -173,10 +184,15 @@ class Controllers:
         ]
         pod = {"apiVersion": "v1", "kind": "Pod", **template, "status": {"phase": "Pending"}}
         pod_key = Key("pods", key.namespace, name)
+        refused = quota.refusal({**pod, "metadata": {**metadata, "namespace": key.namespace}}, name, self._store)
+        if refused:
+            self.record(job, "Warning", "FailedCreate", f"Error creating: {refused}")
+            return False
         self._store.create(pod_key, pod)
         self.record(job, "Normal", "SuccessfulCreate", f"Created pod: {name}")
         if self.kubelet is not None:
             self.kubelet.submit(pod_key)
+        return True
 
     def forget_pod(self, key: Key) -> None:
         """A pod has ended and was deleted: its Job still counts it. One that never ended keeps its index taken.

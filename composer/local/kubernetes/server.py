@@ -7,12 +7,13 @@ import json
 import re
 import threading
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from composer.local.kubernetes import patches
+from composer.local.kubernetes import access, patches, quota
 from composer.local.kubernetes.controllers import Controllers
 from composer.local.kubernetes.kubelet import Kubelet
 from composer.local.kubernetes.selectors import SelectorError, matches
@@ -26,6 +27,7 @@ RESOURCES = {
     "secrets": ("Secret", "v1", True),
     "configmaps": ("ConfigMap", "v1", True),
     "events": ("Event", "v1", True),
+    "resourcequotas": ("ResourceQuota", "v1", True),
     "serviceaccounts": ("ServiceAccount", "v1", True),
     "namespaces": ("Namespace", "v1", False),
     "nodes": ("Node", "v1", False),
@@ -74,8 +76,9 @@ class Request:
 class Api:
     """What the server knows; shared by all requests."""
 
-    def __init__(self, store: Store, controllers: Controllers, kubelet: Kubelet) -> None:
+    def __init__(self, store: Store, controllers: Controllers, kubelet: Kubelet, denied: Collection[str] = ()) -> None:
         self.store, self.controllers, self.kubelet = store, controllers, kubelet
+        self.denied = frozenset(denied)
         self.stop = threading.Event()
 
     def create(self, request: Request) -> Object:
@@ -90,6 +93,8 @@ class Api:
         _defaults(request.resource, item)
         validate(request.resource, item)
         key = Key(request.resource, request.namespace, metadata["name"])
+        if request.resource == "pods":
+            self._admit({**item, "metadata": {**metadata, "namespace": request.namespace}})
         if request.dry:
             return item
         try:
@@ -101,6 +106,10 @@ class Api:
         if request.resource == "services":
             self.kubelet.update_hosts()
         return item
+
+    def _admit(self, pod: Object) -> None:
+        if refused := quota.refusal(pod, pod["metadata"]["name"], self.store):
+            raise ApiError(403, "Forbidden", refused)
 
     def get(self, request: Request) -> Object:
         """One object."""
@@ -200,7 +209,7 @@ class Handler(BaseHTTPRequestHandler):
         if fixed is not None:
             return self._send(200, fixed)
         if url.path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews":
-            return self._send(201, {**(body or {}), "status": {"allowed": True}})
+            return self._send(201, access.review(body, self.api.denied))
         found = PATH.fullmatch(url.path)
         if found is None or found["resource"] not in RESOURCES:
             raise ApiError(404, "NotFound", "the server could not find the requested resource")
@@ -217,6 +226,12 @@ class Handler(BaseHTTPRequestHandler):
         return self._serve(request)
 
     def _serve(self, request: Request) -> None:
+        watch = request.query.get("watch", "").lower() in ("true", "1")
+        rule = access.asked(request.method, request.resource, request.name, request.sub, watch=watch)
+        if rule in self.api.denied:
+            verb, _, what = rule.partition(" ")
+            message = f'{what} is forbidden: User "stand-in" cannot {verb} resource "{what}" in API group ""'
+            raise ApiError(403, "Forbidden", f'{message} in the namespace "{request.namespace}"')
         if request.sub == "log":
             return self._log(request)
         if request.sub == "eviction":

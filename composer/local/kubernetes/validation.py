@@ -6,6 +6,8 @@ import contextlib
 import re
 from typing import Any
 
+from composer.local.kubernetes.quota import is_known
+
 Object = dict[str, Any]
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -33,6 +35,8 @@ def validate(resource: str, item: Object) -> None:
     _schema(item)
     if resource == "jobs":
         _job(item["spec"])
+    if resource == "resourcequotas":
+        _quota(item["spec"])
     if resource == "pods" and not item["spec"].get("containers"):
         raise InvalidError("spec.containers", "Required value")
 
@@ -53,6 +57,14 @@ def validate_change(resource: str, old: Object, new: Object) -> None:
     started = (old.get("status") or {}).get("startTime")
     if old["spec"]["template"] != new["spec"]["template"] and (started or not old["spec"].get("suspend")):
         raise InvalidError("spec.template", "Invalid value: field is immutable")
+
+
+def _quota(spec: Object) -> None:
+    if spec.get("scopes") or spec.get("scopeSelector"):
+        raise InvalidError("spec.scopes", "this stand-in keeps no quotas with scopes")
+    for resource in spec.get("hard") or {}:
+        if not is_known(resource):
+            raise InvalidError(f"spec.hard[{resource}]", "this stand-in keeps no such quota")
 
 
 def _job(spec: Object) -> None:
@@ -81,7 +93,7 @@ def _schema(item: Object) -> None:
     with contextlib.suppress(ImportError):
         import kubernetes_validate
 
-        if item.get("kind") not in ("Job", "Pod", "Service", "Secret", "ConfigMap"):
+        if item.get("kind") not in ("Job", "Pod", "Service", "Secret", "ConfigMap", "ResourceQuota"):
             return
         shape = {k: v for k, v in item.items() if k != "status"}
         try:

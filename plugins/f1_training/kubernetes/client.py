@@ -111,6 +111,13 @@ class Cluster:
                 )
             )
 
+    def quotas(self, namespace: str) -> list[Mapping[str, Any]]:
+        """The ResourceQuotas of ``namespace``, with what is in use."""
+        with kubernetes_errors(f"quotas of {namespace}"):
+            return _items(
+                self._core.list_namespaced_resource_quota(namespace, _preload_content=False, _request_timeout=REQUEST_S)
+            )
+
     def log_lines(self, namespace: str, pod: str, since_s: int | None = None) -> list[tuple[str, str]]:
         """Lines of a pod's log, each with its time (RFC 3339), of the last ``since_s`` seconds; none before it runs."""
         from kubernetes.client.exceptions import ApiException

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from f1_training.kubernetes.manifests import Bundle
     from f1_training.kubernetes.status import JobStatus
 
+log = logging.getLogger(__name__)
+
 
 class JobOperator(BaseOperator):
     """Base of the operators that run a job in Kubernetes.
@@ -74,6 +76,7 @@ class JobOperator(BaseOperator):
             plan = _sized(plan, attempt)
             bundle = self.bundle(plan, attempt.number)
             ref = self._ref(plan, attempt.number)
+            require_room(cluster, bundle)
             self._live = (cluster, ref)
             cluster.submit(bundle)
             self.log.info("attempt %s: Job %s/%s", attempt.number, ref.namespace, ref.job)
@@ -215,6 +218,28 @@ class JobOperator(BaseOperator):
         if not decision.retry:
             self.log.error("what to do: %s", next_step)
         return failure
+
+
+def require_room(cluster: Cluster, bundle: Bundle) -> None:
+    """Refuse a job for which the namespace has no room even when it is empty: its pods would wait for ever.
+
+    Raises:
+        TrainingFailure: ``ConfigInvalid`` naming the quota, what is asked for and what is allowed.
+    """
+    from f1_training.kubernetes.quota import shortfalls, wanted
+
+    try:
+        quotas = cluster.quotas(bundle.namespace)
+    except TrainingFailure as e:
+        if e.reason is not FailureReason.PERMISSION_DENIED:
+            raise
+        log.warning("quota not looked at before the start: %s", e)
+        return
+    if missing := shortfalls(quotas, wanted((bundle.main, *bundle.owned)), free=False):
+        fix = "take fewer workers or a smaller machine type, or raise the quota"
+        raise TrainingFailure(
+            FailureReason.CONFIG_INVALID, f"namespace {bundle.namespace}, {'; '.join(missing)}; {fix}"
+        )
 
 
 def _size(plan: RunPlan) -> Size:

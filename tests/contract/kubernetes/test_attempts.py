@@ -227,6 +227,28 @@ def test_a_worker_whose_node_is_silent_is_replaced(place: Place, attempt: Attemp
         place.core.patch_node(lost.spec.node_name, {"spec": {"taints": None}})
 
 
+def test_workers_that_the_quota_refuses_end_the_attempt_at_once(place: Place, attempt: Attempt) -> None:
+    quota = {"metadata": {"name": "two-pods"}, "spec": {"hard": {"pods": "2"}}}
+    place.core.create_namespaced_resource_quota(place.namespace, quota)
+    try:
+        place.eventually(lambda: _quota_status(place).hard, "the quota is kept")
+        attempt.submit()
+        assert attempt.reason() is FailureReason.RESOURCE_EXHAUSTED
+        outcome = attempt.status().outcome
+        assert outcome is not None
+        assert "exceeded quota: two-pods" in outcome.message
+        (found,) = place.cluster.quotas(place.namespace)
+        assert found["status"]["used"] == {"pods": "2"}
+    finally:
+        place.core.delete_namespaced_resource_quota("two-pods", place.namespace)
+
+
+def _quota_status(place: Place) -> client.V1ResourceQuotaStatus:
+    return (
+        place.core.read_namespaced_resource_quota("two-pods", place.namespace).status or client.V1ResourceQuotaStatus()
+    )
+
+
 def test_a_missing_namespace_is_named(place: Place) -> None:
     made = place.attempt()
     whole = made.bundle()

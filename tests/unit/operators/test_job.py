@@ -46,6 +46,13 @@ class FakeCluster:
     jobs: dict[str, Bundle] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
     refuses_to_delete: bool = False
+    quota: dict[str, str] = field(default_factory=dict)
+    refuses_quotas: FailureReason | None = None
+
+    def quotas(self, namespace: str) -> list[dict[str, Any]]:
+        if self.refuses_quotas is not None:
+            raise TrainingFailure(self.refuses_quotas, "quotas: Kubernetes answered 403")
+        return [{"metadata": {"name": "training"}, "spec": {"hard": self.quota}}]
 
     def submit(self, bundle: Bundle) -> None:
         if bundle.name not in self.jobs:
@@ -146,6 +153,22 @@ def test_the_first_attempt_is_submitted_and_followed_by_the_triggerer(task: Task
     assert list(task.cluster.jobs) == [trigger.ref.job]
     assert not spec_of(task.cluster.jobs[trigger.ref.job]).resume
     assert state(task) == [(1, "running")]
+
+
+def test_more_workers_than_the_quota_ever_allows_are_refused_before_anything_is_started(task: Task) -> None:
+    task.cluster.quota = {"pods": "2"}
+    with pytest.raises(AirflowFailException, match="pods 3 is asked for, 2 is allowed; take fewer workers") as caught:
+        task.execute()
+    assert str(caught.value).startswith("ConfigInvalid: namespace f1-training, quota 'training'")
+    assert task.cluster.jobs == {}
+
+
+def test_a_quota_that_airflow_may_not_see_is_left_to_the_cluster(task: Task, caplog: pytest.LogCaptureFixture) -> None:
+    task.cluster.refuses_quotas = FailureReason.PERMISSION_DENIED
+    with caplog.at_level("WARNING"):
+        task.start()
+    assert "quota not looked at before the start" in caplog.text
+    assert len(task.cluster.jobs) == 1
 
 
 def test_a_task_whose_process_died_adopts_the_running_job(task: Task) -> None:
