@@ -22,7 +22,7 @@ import psutil
 from composer.local.kubernetes.logs import PodLog
 from composer.local.kubernetes.network import LoopbackNetwork
 from composer.local.kubernetes.nodes import choose
-from composer.local.kubernetes.podspec import Node, PodConfigError, Process, prepare
+from composer.local.kubernetes.podspec import Node, PodConfigError, Process, VolumeError, prepare
 from composer.local.kubernetes.quantities import quantity
 from composer.local.kubernetes.store import Key, Object, Store, now
 
@@ -121,9 +121,14 @@ class Kubelet:
         try:
             plan = prepare(item, address, self._node, lambda r, n: self._store.get(Key(r, key.namespace, n)))
         except PodConfigError as e:
-            text = str(e)
-            self._set(key, lambda p: _waiting(p, "CreateContainerConfigError", text))
-            self._record(item, "Warning", "Failed", f"Error: {e}")
+            self._network.give_back(address)
+            if isinstance(e, VolumeError):
+                self._set(key, lambda p: _waiting(p, "ContainerCreating", ""))
+                self._record(item, "Warning", "FailedMount", str(e))
+            else:
+                text = str(e)
+                self._set(key, lambda p: _waiting(p, "CreateContainerConfigError", text))
+                self._record(item, "Warning", "Failed", f"Error: {e}")
             threading.Timer(1.0, self.submit, (key,)).start()
             return
         self._run(key, item, plan, address)

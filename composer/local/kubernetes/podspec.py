@@ -20,6 +20,10 @@ class PodConfigError(Exception):
     """The pod refers to what is not there; it waits with this message, as on a cluster."""
 
 
+class VolumeError(PodConfigError):
+    """It is a volume that is not there: the pod's containers are not even created."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Process:
     """What the kubelet starts."""
@@ -46,6 +50,7 @@ def prepare(pod: Object, address: str, node: Node, find: Callable[[str, str], Ob
 
     Raises:
         PodConfigError: a Secret, ConfigMap or key is missing.
+        VolumeError: one that is mounted is.
     """
     metadata, spec = pod["metadata"], pod["spec"]
     container = spec["containers"][0]
@@ -58,7 +63,10 @@ def prepare(pod: Object, address: str, node: Node, find: Callable[[str, str], Ob
     volumes = {v["name"]: v for v in spec.get("volumes") or []}
     for mount in container.get("volumeMounts") or []:
         source = folder / "volumes" / mount["name"]
-        _write_volume(source, volumes[mount["name"]], find)
+        try:
+            _write_volume(source, volumes[mount["name"]], find)
+        except PodConfigError as e:
+            raise VolumeError(f'MountVolume.SetUp failed for volume "{mount["name"]}" : {e}') from e
         moved[mount["mountPath"].rstrip("/")] = str(source / mount["subPath"] if mount.get("subPath") else source)
     facts = {**pod, "status": {**(pod.get("status") or {}), "podIP": address, "hostIP": "127.0.0.1"}}
     own = _environment(container, facts, find)

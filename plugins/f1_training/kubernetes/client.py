@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 REQUEST_S = 30.0
 GKE = "google_cloud_platform"
+#: What a container waits for until its image and its volumes are there.
+CREATING = "ContainerCreating"
 
 
 class Cluster:
@@ -70,7 +72,7 @@ class Cluster:
                 )
 
     def observe(self, ref: AttemptRef) -> Observed:
-        """The attempt's objects as they are now, with events about what has no pod, or no node."""
+        """The attempt's objects as they are now, with events about what has no pod, node or volume."""
         with kubernetes_errors(f"Job {ref.job}"):
             job = self._job(ref.namespace, ref.job)
             worker_job = self._job(ref.namespace, ref.worker_job) if ref.worker_job and job else None
@@ -214,8 +216,8 @@ class Cluster:
 
 
 def _unclear(job: Mapping[str, Any] | None, worker_job: Mapping[str, Any] | None, found: list[Any]) -> Iterator[str]:
-    """Names of the objects that only events explain: Jobs that lack pods, and pods that lack a node."""
-    yield from (pods.name(pod) for pod in found if pods.unschedulable(pod))
+    """Names of the objects that only events explain: Jobs that lack pods, and pods that lack a node or a volume."""
+    yield from (pods.name(p) for p in found if pods.unschedulable(p) or pods.waiting(p).get("reason") == CREATING)
     if job is not None and all(pods.role(pod) is Role.WORKER for pod in found):
         yield pods.name(job)
     workers = [pod for pod in found if pods.role(pod) is Role.WORKER and not pods.terminated(pod)]

@@ -1,4 +1,4 @@
-"""Whether pods will get a node, and whether a node still answers: from events and times. Pure."""
+"""Whether pods will get a node and their volumes, and whether a node still answers: from events and times. Pure."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ def no_node(pod: Object, events: Sequence[Object]) -> str:
     """Why no node will come for ``pod``, by the newest event that says so; empty while one may."""
     last = _newest_about(pod, events, NO_NODE + NODE_COMES)
     return f"{last['reason']}: {last.get('message', '')}" if last and last["reason"] in NO_NODE else ""
+
+
+def no_volume(pod: Object, events: Sequence[Object]) -> str:
+    """Which Secret or ConfigMap that ``pod`` mounts is not there, in the kubelet's words; empty when all are."""
+    last = _newest_about(pod, events, ("FailedMount", "Pulling", "Pulled", "Created", "Started"))
+    message = str(last.get("message", "")) if last and last["reason"] == "FailedMount" else ""
+    return message if "not found" in message else ""
 
 
 def no_pod(job: Object, events: Sequence[Object]) -> str:

@@ -39,6 +39,9 @@ REASONS_BY_WAITING_LONG: Mapping[str, FailureReason] = {
     "CreateContainerConfigError": FailureReason.PERMISSION_DENIED,
 }
 
+#: A Secret is created before the pods that mount it, and seen by every kubelet within this long.
+MOUNT_S = 60.0
+
 
 class Phase(enum.StrEnum):
     """Where a job is."""
@@ -221,6 +224,11 @@ def _not_started(pod: Object | None, observed: Observed, job_id: str, waited_s: 
     reason = REASONS_BY_WAITING.get(why) or (REASONS_BY_WAITING_LONG.get(why) if overdue else None)
     if reason is not None:
         return _failed(job_id, reason, f"{pods.name(pod)} cannot start: {why} {message}", [f"{pods.name(pod)}: {why}"])
+    missing = scheduling.no_volume(pod, observed.events)
+    if missing and waited_s > MOUNT_S:
+        fix = "somebody deleted it; start the run again, a new attempt makes a new one"
+        message = f"{pods.name(pod)} cannot start: {missing}; {fix}"
+        return _failed(job_id, FailureReason.PERMISSION_DENIED, message, [f"{pods.name(pod)}: {missing}"])
     unplaced = pods.unschedulable(pod)
     refused = scheduling.no_node(pod, observed.events) if unplaced else ""
     if refused:
@@ -230,7 +238,7 @@ def _not_started(pod: Object | None, observed: Observed, job_id: str, waited_s: 
         text = unplaced or f"{why} {message}".strip() or "it did not start"
         fix = f"{pods.name(pod)} did not start within {grace_s:.0f} s: {text}"
         return _failed(job_id, FailureReason.RESOURCE_EXHAUSTED, fix, [f"{pods.name(pod)}: {text}"])
-    return JobStatus(phase=Phase.PENDING, waiting_for=unplaced or why or f"{pods.name(pod)} to start")
+    return JobStatus(phase=Phase.PENDING, waiting_for=unplaced or missing or why or f"{pods.name(pod)} to start")
 
 
 def _no_pod(observed: Observed, job_id: str, overdue: bool) -> JobStatus:

@@ -11,7 +11,7 @@ import pytest
 from kubernetes import client
 
 from f1_training.kubernetes.scheduling import SILENT_AFTER
-from f1_training.kubernetes.status import Phase
+from f1_training.kubernetes.status import Phase, job_status
 from tests.contract.kubernetes.place import FOREVER, Attempt, Place, ends, place_to_test, says
 from trainer.contract import FailureReason, TrainingFailure
 
@@ -149,7 +149,9 @@ def test_a_worker_s_final_exit_code_ends_the_attempt(attempt: Attempt, code: int
 def test_a_deleted_chief_pod_is_a_lost_chief(place: Place, attempt: Attempt) -> None:
     attempt.submit()
     place.core.delete_namespaced_pod(attempt.running("chief").metadata.name, place.namespace)
-    assert attempt.reason() is FailureReason.CHIEF_LOST
+    # Whoever looks while the pod is still there sees exit code 75, which says that it was told to stop.
+    assert attempt.reason() in (FailureReason.CHIEF_LOST, FailureReason.PREEMPTED)
+    assert len(attempt.pods("chief")) <= 1, "nobody replaces a chief"
 
 
 @pytest.mark.parametrize("role", ["chief", "worker"])
@@ -247,6 +249,19 @@ def _quota_status(place: Place) -> client.V1ResourceQuotaStatus:
     return (
         place.core.read_namespaced_resource_quota("two-pods", place.namespace).status or client.V1ResourceQuotaStatus()
     )
+
+
+def test_a_secret_that_vanished_is_named(place: Place, attempt: Attempt) -> None:
+    whole = attempt.bundle()
+    place.batch.create_namespaced_job(place.namespace, whole.main)
+    place.batch.patch_namespaced_job(attempt.ref.job, place.namespace, {"spec": {"suspend": False}})
+    gone = f'secret "{attempt.ref.job.removesuffix("-chief")}-tls" not found'
+    place.eventually(lambda: gone in attempt.status().waiting_for, "its pod waits for it")
+    later = datetime.now(UTC) + timedelta(seconds=61)
+    status = job_status(place.cluster.observe(attempt.ref), attempt.job_id, later, 600)
+    assert status.outcome is not None
+    assert status.outcome.reason is FailureReason.PERMISSION_DENIED
+    assert gone in status.outcome.message
 
 
 def test_a_missing_namespace_is_named(place: Place) -> None:

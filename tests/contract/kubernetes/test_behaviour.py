@@ -247,6 +247,22 @@ def test_a_missing_secret_is_told_and_waited_for(kube: Kube) -> None:
     assert finished(kube, "needs").exit_code == 0
 
 
+def test_a_mounted_secret_that_is_missing_is_told_in_events_only(kube: Kube) -> None:
+    volumes = [{"name": "tls", "secret": {"secretName": "gone"}}]
+    mounts = [{"name": "tls", "mountPath": "/etc/tls"}]
+    kube.core.create_namespaced_pod(NAMESPACE, pod("mounts", "pass", volumes=volumes, volumeMounts=mounts))
+
+    def told() -> bool:
+        events = kube.core.list_namespaced_event(NAMESPACE, field_selector="involvedObject.name=mounts").items
+        return any(e.reason == "FailedMount" and e.message.endswith('secret "gone" not found') for e in events)
+
+    eventually(told, "the kubelet says so")
+    state = kube.core.read_namespaced_pod("mounts", NAMESPACE).status.container_statuses[0].state
+    assert (state.waiting.reason, state.waiting.message or "") == ("ContainerCreating", "")
+    kube.core.create_namespaced_secret(NAMESPACE, {"metadata": {"name": "gone"}, "stringData": {"key": "x"}})
+    assert finished(kube, "mounts").exit_code == 0
+
+
 def test_over_its_memory_limit_is_killed_as_such(kube: Kube) -> None:
     program = "x = bytearray(200 << 20); import time; time.sleep(600)"
     kube.core.create_namespaced_pod(NAMESPACE, pod("big", program, resources={"limits": {"memory": "100Mi"}}))

@@ -48,6 +48,7 @@ def ended(code: int, message: str = "", reason: str = "Error") -> dict[str, Any]
 RUNNING: dict[str, Any] = {"running": {"startedAt": at(30)}}
 UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
 DISK = "Pod ephemeral local storage usage exceeds the total limit of containers 20Gi. "
+NO_SECRET = 'MountVolume.SetUp failed for volume "tls" : secret "job-1-tls" not found'
 DISRUPTED = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}
 
 
@@ -187,6 +188,15 @@ CASES: list[tuple[str, Observed, FailureReason]] = [
         FailureReason.PERMISSION_DENIED,
     ),
     (
+        "a Secret that is gone",
+        Observed(
+            job=job(),
+            pods=[pod("chief", waiting("ContainerCreating"), 61)],
+            events=[event("FailedMount", NO_SECRET, "job-1-chief-x")],
+        ),
+        FailureReason.PERMISSION_DENIED,
+    ),
+    (
         "quota counts at once",
         Observed(job=job(5), events=[event("FailedCreate", "pods is forbidden: exceeded quota: training")]),
         FailureReason.RESOURCE_EXHAUSTED,
@@ -287,6 +297,25 @@ PENDING = [
     ),
     ("no node yet", Observed(job=job(), pods=[pod("chief", None, 599, conditions=[UNSCHEDULABLE])])),
     ("its image is pulled", Observed(job=job(), pods=[pod("chief", waiting("ContainerCreating"))])),
+    (
+        "a Secret that a kubelet has not seen yet",
+        Observed(
+            job=job(),
+            pods=[pod("chief", waiting("ContainerCreating"), 59)],
+            events=[event("FailedMount", NO_SECRET, "job-1-chief-x")],
+        ),
+    ),
+    (
+        "a Secret that came",
+        Observed(
+            job=job(),
+            pods=[pod("chief", waiting("ContainerCreating"), 90)],
+            events=[
+                event("FailedMount", NO_SECRET, "job-1-chief-x", 60),
+                event("Pulling", "Pulling image", "job-1-chief-x", 5),
+            ],
+        ),
+    ),
     ("a Secret may come", Observed(job=job(), pods=[pod("chief", waiting("CreateContainerConfigError"))])),
     ("a pull failed once", Observed(job=job(), pods=[pod("chief", waiting("ErrImagePull"))])),
 ]
