@@ -10,7 +10,7 @@ export UV_CACHE_DIR ?= $(CURDIR)/var/cache/uv
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/var/cache/bytecode
 
-.PHONY: help run runs up down airflow score test test-cluster chaos bench check lock clean requirements.txt
+.PHONY: help run runs preflight up down airflow score test test-cluster chaos bench check lock clean requirements.txt
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -39,6 +39,9 @@ run: $(VENV)/.run ## train one model end to end: LAPS=path MODEL= ENGINE= WORKER
 
 runs: $(VENV)/.run ## attempts of the newest runs, why each failed, what was decided: LAST=10 (AIRFLOW_URL= AIRFLOW_TOKEN=)
 	@exec $(BIN)/python -m composer.runs --last "$(or $(LAST),10)"
+
+preflight: $(VENV)/.run ## whether a deployment can train, check by check: MODEL= ENGINE= DEVICE= (AIRFLOW_URL= AIRFLOW_TOKEN=)
+	@exec $(BIN)/python -m composer.preflight --model "$(MODEL)" --engine "$(ENGINE)" --device "$(DEVICE)"
 
 up: $(VENV)/.run ## Airflow and the stand-ins in the background, to look at; PORT=8080
 	@exec $(BIN)/python -m composer.local.up up --port "$(or $(PORT),8080)"

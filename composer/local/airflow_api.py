@@ -103,9 +103,9 @@ class AirflowApi:
         found: list[dict[str, Any]] = self.call("GET", path)["task_instances"]
         return found
 
-    def xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
-        """The return value of a task."""
-        path = f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances/{task_id}/xcomEntries/return_value"
+    def xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, *, key: str = "return_value") -> Any:
+        """What a task left under ``key``, by default its return value."""
+        path = f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances/{task_id}/xcomEntries/{key}"
         value = self.call("GET", f"{path}?map_index={map_index}&deserialize=false")["value"]
         return json.loads(value) if isinstance(value, str) else value
 

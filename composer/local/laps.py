@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from google.cloud.bigquery import Client
     from google.cloud.bigquery_storage import BigQueryReadClient
 
-__all__ = ["LapsError", "LapsSource", "LoadReport", "SimulatedLaps", "emulator_client", "load_laps", "main"]
+__all__ = [
+    "LapsError",
+    "LapsSource",
+    "LoadReport",
+    "SimulatedLaps",
+    "emulator_client",
+    "ensure_laps",
+    "load_laps",
+    "main",
+]
 __all__ += ["process_for_scoring", "validate_laps"]
 
 RAW_DATASET, STRATEGY_DATASET = "f1_raw", "f1_strategy"
@@ -61,6 +70,17 @@ def emulator_client(rest: str | None = None, project: str = PROJECT, location: s
     from composer.local import lap_tables  # Google's client takes 2 s to import: wrong laps are refused before that
 
     return lap_tables.connect(rest, project, location)
+
+
+def ensure_laps(client: Client) -> LoadReport | None:
+    """Load simulated laps where there are none yet, so that whatever is triggered first has rows to train on."""
+    from google.api_core.exceptions import NotFound
+
+    try:
+        client.get_table(f"{STRATEGY_DATASET}.train")
+    except NotFound:
+        return load_laps(client, SimulatedLaps())
+    return None
 
 
 def load_laps(client: Client, source: RawTables, *, dataset_prefix: str = "") -> LoadReport:

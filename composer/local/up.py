@@ -66,15 +66,10 @@ def up(places: Places, port: int) -> int:
 
 def _fill_warehouse(info: StackInfo) -> None:
     """Simulated laps where there are none yet, so that the first run that somebody triggers has rows to train on."""
-    from google.api_core.exceptions import NotFound
-
     from composer.local import laps
 
-    client = laps.emulator_client(info.bigquery)
-    try:
-        client.get_table(f"{laps.STRATEGY_DATASET}.train")
-    except NotFound:
-        report = laps.load_laps(client, laps.SimulatedLaps())
+    report = laps.ensure_laps(laps.emulator_client(info.bigquery))
+    if report is not None:
         print(f"loaded {report.rows:,} simulated laps; real ones: make run LAPS=path")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import pytest
 from kubernetes import client, config, watch
+from urllib3.exceptions import HTTPError
 
 from composer.local.places import tool
 from composer.local.processes import Supervisor
@@ -38,6 +39,11 @@ def jobs_created(up: Up) -> Iterator[list[str]]:
     watching = watch.Watch()
 
     def listen() -> None:
+        # It ends with the stack.
+        with contextlib.suppress(HTTPError):
+            _listen()
+
+    def _listen() -> None:
         for event in watching.stream(batch.list_namespaced_job, NAMESPACE, resource_version=began):
             if event["type"] == "ADDED":
                 names.append(event["object"].metadata.name)
@@ -59,7 +65,8 @@ def processes(title: str) -> list[psutil.Process]:
 
 
 def kill_component(up: Up, name: str) -> None:
-    (process,) = (p for p in psutil.Process(up.info.pid).children() if f"airflow {name}" in " ".join(p.cmdline()))
+    ours = {process.pid for process in psutil.Process(up.info.pid).children()}
+    (process,) = (p for p in processes(f"airflow {name}") if p.pid in ours)
     process.kill()
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from kubernetes import client, config
 
 from composer.local import airflow_server
 from composer.local.places import REPOSITORY
+from composer.local.stack import NAMESPACE
 from f1_training.core.plan import job_id
 from tests.integration import browser
 from tests.integration.stack_up import RUN_S, Up, command, succeeded, up
@@ -132,3 +134,28 @@ def test_wrong_params_are_refused_before_anything_starts(up: Up) -> None:
     body = {"logical_date": None, "conf": {"num_workers": 11}}
     with pytest.raises(Exception, match="num_workers|11"):
         up.api.call("POST", "/dags/f1_training/dagRuns", body)
+
+
+def test_the_preflight_finds_that_everything_is_there(up: Up) -> None:
+    done = command("composer.preflight", environment=up.environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = done.stdout.splitlines()
+    assert said[-1] == "ready to train"
+    verdicts = [line.split()[0] for line in said if line.startswith(("PASS", "FAIL", "SKIP"))]
+    assert (verdicts.count("PASS"), verdicts.count("FAIL")) == (14, 0)
+    left = [p for p in (up.places.root / "storage").rglob("preflight/*") if p.is_file()]
+    assert left == [], "what was tried is removed"
+
+
+def test_the_preflight_says_what_is_missing_and_tries_nothing_that_needs_it(up: Up) -> None:
+    core = client.CoreV1Api(config.new_client_from_config(up.info.kubeconfig))
+    core.create_namespaced_resource_quota(NAMESPACE, {"metadata": {"name": "small"}, "spec": {"hard": {"pods": "2"}}})
+    try:
+        done = command("composer.preflight", environment=up.environment)
+    finally:
+        core.delete_namespaced_resource_quota("small", NAMESPACE)
+    assert done.returncode == os.EX_CONFIG
+    assert "quota 'small': pods 3 is asked for, 2 is allowed" in done.stdout
+    assert "-> raise the quota" in done.stdout
+    assert "SKIP  dry run" in done.stdout
+    assert done.stdout.splitlines()[-1] == "1 of 15 checks failed"

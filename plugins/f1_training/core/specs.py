@@ -15,7 +15,10 @@ from trainer.contract import (
     TrainingSpec,
     layout,
 )
+from trainer.contract.probe import ProbeSpec
 
+#: The split of the rows that are only there to be read once.
+PROBE_SPLIT = "preflight"
 QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m?)")
 
 
@@ -74,6 +77,20 @@ def evaluation_spec(plan: RunPlan, snapshot: SnapshotRef, result: TrainingResult
         unit=entry.unit,
         baseline=entry.baseline,
         threads=threads(plan),
+    )
+
+
+def probe_spec(plan: RunPlan, rows: int) -> ProbeSpec:
+    """Try what this run would need; the run's own table has ``rows`` rows of split :data:`PROBE_SPLIT`."""
+    return ProbeSpec(
+        job_id=plan.job_id,
+        model_type=plan.model_type,
+        engine=plan.entry.engine,
+        device=plan.device,
+        table=plan.training_table,
+        split=PROBE_SPLIT,
+        rows=rows,
+        output=OutputUris(checkpoints=plan.checkpoints_uri, artifacts=plan.artifacts_uri),
     )
 
 

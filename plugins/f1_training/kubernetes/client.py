@@ -11,6 +11,7 @@ from typing import Any
 from f1_training.kubernetes import pods
 from f1_training.kubernetes.manifests import Bundle, Manifest, with_owner
 from f1_training.kubernetes.names import ATTEMPT, JOB_ID, OURS, SPEC_SHA256, AttemptRef
+from f1_training.kubernetes.permissions import Permission
 from f1_training.kubernetes.podspec import Role
 from f1_training.kubernetes.status import Observed
 from trainer.contract import FailureReason, TrainingFailure
@@ -30,6 +31,7 @@ class Cluster:
         from kubernetes import client
 
         self._core, self._batch = client.CoreV1Api(api), client.BatchV1Api(api)
+        self._access = client.AuthorizationV1Api(api)
 
     @classmethod
     def connect(cls, conn_id: str) -> Cluster:
@@ -119,6 +121,13 @@ class Cluster:
             return _items(
                 self._core.list_namespaced_resource_quota(namespace, _preload_content=False, _request_timeout=REQUEST_S)
             )
+
+    def may(self, namespace: str, permission: Permission) -> bool:
+        """Whether this account has ``permission`` in ``namespace``; everybody may ask."""
+        spec = {"resourceAttributes": {"namespace": namespace, **permission.attributes}}
+        with kubernetes_errors(f"permission to {permission}"):
+            answer = self._access.create_self_subject_access_review({"spec": spec}, _request_timeout=REQUEST_S)
+            return bool(answer.status.allowed)
 
     def log_lines(self, namespace: str, pod: str, since_s: int | None = None) -> list[tuple[str, str]]:
         """Lines of a pod's log, each with its time (RFC 3339), of the last ``since_s`` seconds; none before it runs."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from f1_training.core.chief_log import ChiefLogReader, LogLine
 from f1_training.kubernetes.names import COMPONENT, AttemptRef
-from f1_training.kubernetes.podspec import Role
+from f1_training.kubernetes.podspec import MAIN_ROLES
 from f1_training.kubernetes.scheduling import silent_pods
 from f1_training.kubernetes.status import JobStatus, Observed, Phase, job_status
 from trainer.contract import FailureReason, Outcome, TrainingFailure
@@ -129,7 +129,7 @@ class JobFollower:
 
 def _follows(pod: Any) -> bool:
     component = (pod["metadata"].get("labels") or {}).get(COMPONENT)
-    return component in (Role.CHIEF, Role.EVALUATE)
+    return component in MAIN_ROLES
 
 
 def _padded(stamp: str) -> str:

@@ -30,6 +30,7 @@ from f1_training.kubernetes.podspec import CHIEF_PORT, Placement, Role
 from f1_training.kubernetes.settings import JobSettings
 from trainer.contract import EXIT_CODES, EvaluationSpec, FailureReason, TrainingSpec
 from trainer.contract.catalogue import Resources
+from trainer.contract.probe import ProbeSpec
 
 Manifest = dict[str, Any]
 
@@ -92,7 +93,8 @@ def chief_job(spec: TrainingSpec, settings: JobSettings) -> Manifest:
     )
     # Never on Spot, also when it trains alone: what a chief loses nobody replaces.
     selector = settings.worker_node_selector if alone else settings.chief_node_selector
-    return _main_job(container, settings, selector, _metadata(spec, settings, Role.CHIEF, settings.names.chief))
+    metadata = _metadata(spec, settings, Role.CHIEF, settings.names.chief)
+    return _main_job(container, settings, _main_placement(selector, settings, container), metadata)
 
 
 def evaluation_job(spec: EvaluationSpec, settings: JobSettings) -> Manifest:
@@ -104,8 +106,27 @@ def evaluation_job(spec: EvaluationSpec, settings: JobSettings) -> Manifest:
         resources=settings.worker_resources,
         environment={"TRAINING_JOB_ID": spec.job_id, "EVALUATION_SPEC": spec.to_json()},
     )
-    metadata = _metadata(spec, settings, Role.EVALUATE, settings.names.base)
-    return _main_job(container, settings, settings.chief_node_selector, metadata)
+    metadata = _metadata(spec, settings, Role.EVALUATE, settings.names.base, Purpose.EVALUATE)
+    return _main_job(container, settings, _main_placement(settings.chief_node_selector, settings, container), metadata)
+
+
+def probe_job(spec: ProbeSpec, settings: JobSettings, purpose: Purpose) -> Manifest:
+    """The Job that tries what training needs, on the nodes of chiefs or, as ``purpose`` says, on those of workers."""
+    of_workers = purpose is Purpose.WORKER_NODES
+    container = podspec.Container(
+        role=Role.PROBE,
+        image=settings.image,
+        module="trainer.probe",
+        resources=settings.worker_resources if of_workers else settings.chief_resources,
+        environment={"TRAINING_JOB_ID": spec.job_id, "PROBE_SPEC": spec.to_json()},
+        gpu=of_workers and spec.device != "cpu",
+    )
+    metadata = _metadata(spec, settings, Role.PROBE, settings.names.base, purpose)
+    if of_workers:
+        placement = _worker_placement(settings, container, metadata)
+    else:
+        placement = _main_placement(settings.chief_node_selector, settings, container)
+    return _main_job(container, settings, placement, metadata)
 
 
 def worker_job(spec: TrainingSpec, settings: JobSettings) -> Manifest:
@@ -132,12 +153,7 @@ def worker_job(spec: TrainingSpec, settings: JobSettings) -> Manifest:
         gpu=spec.device != "cpu",
     )
     metadata = _metadata(spec, settings, Role.WORKER, settings.names.workers)
-    placement = Placement(
-        node_selector=_selector(settings.worker_node_selector, settings, container.resources),
-        spot=settings.worker_spot,
-        priority_class=settings.worker_priority_class,
-        spread=_selecting(metadata["labels"]),
-    )
+    placement = _worker_placement(settings, container, metadata)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -200,11 +216,8 @@ def with_owner(manifest: Manifest, owner: str, uid: str) -> Manifest:
 
 
 def _main_job(
-    container: podspec.Container, settings: JobSettings, selector: Mapping[str, str], metadata: Manifest
+    container: podspec.Container, settings: JobSettings, placement: Placement, metadata: Manifest
 ) -> Manifest:
-    placement = Placement(
-        node_selector=_selector(selector, settings, container.resources), priority_class=settings.chief_priority_class
-    )
     of_run = {DAG_ID: settings.dag_id, RUN_ID: settings.run_id}
     return {
         "apiVersion": "batch/v1",
@@ -225,14 +238,35 @@ def _main_job(
     }
 
 
-def _metadata(spec: TrainingSpec | EvaluationSpec, settings: JobSettings, role: Role, name: str) -> Manifest:
+def _main_placement(selector: Mapping[str, str], settings: JobSettings, container: podspec.Container) -> Placement:
+    return Placement(
+        node_selector=_selector(selector, settings, container.resources), priority_class=settings.chief_priority_class
+    )
+
+
+def _worker_placement(settings: JobSettings, container: podspec.Container, metadata: Manifest) -> Placement:
+    return Placement(
+        node_selector=_selector(settings.worker_node_selector, settings, container.resources),
+        spot=settings.worker_spot,
+        priority_class=settings.worker_priority_class,
+        spread=_selecting(metadata["labels"]),
+    )
+
+
+def _metadata(
+    spec: TrainingSpec | EvaluationSpec | ProbeSpec,
+    settings: JobSettings,
+    role: Role,
+    name: str,
+    purpose: Purpose = Purpose.TRAIN,
+) -> Manifest:
     labels = {
         NAME: "f1-training",
         MANAGED_BY: "airflow",
         "app.kubernetes.io/version": settings.package_version.replace("+", "-")[:63],
         COMPONENT: role.value,
         JOB_ID: spec.job_id,
-        PURPOSE: (Purpose.EVALUATE if role is Role.EVALUATE else Purpose.TRAIN).value,
+        PURPOSE: purpose.value,
         ATTEMPT: str(settings.attempt),
         "f1-training/model-type": spec.model_type[:63],
     }

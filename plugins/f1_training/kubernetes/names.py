@@ -25,6 +25,9 @@ class Purpose(enum.StrEnum):
 
     TRAIN = "train"
     EVALUATE = "eval"
+    #: Preflight of the nodes that chiefs, and those that workers run on.
+    CHIEF_NODES = "pf-c"
+    WORKER_NODES = "pf-w"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

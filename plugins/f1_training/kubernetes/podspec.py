@@ -30,6 +30,11 @@ class Role(enum.StrEnum):
     CHIEF = "chief"
     WORKER = "worker"
     EVALUATE = "evaluate"
+    PROBE = "probe"
+
+
+#: The roles of main Jobs' pods: an attempt has one such pod.
+MAIN_ROLES = (Role.CHIEF, Role.EVALUATE, Role.PROBE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

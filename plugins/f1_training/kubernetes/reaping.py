@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from f1_training.kubernetes.names import COMPONENT, DAG_ID, RUN_ID
-from f1_training.kubernetes.podspec import Role
+from f1_training.kubernetes.podspec import MAIN_ROLES
 
 #: A Job is submitted before its run is known everywhere; nothing younger is looked at.
 YOUNGEST = timedelta(minutes=10)
@@ -33,7 +33,7 @@ def jobs_of_runs(jobs: Iterable[Mapping[str, Any]], now: datetime) -> list[JobOf
     for job in jobs:
         metadata = job["metadata"]
         notes, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
-        if metadata.get("deletionTimestamp") or labels.get(COMPONENT) not in (Role.CHIEF, Role.EVALUATE):
+        if metadata.get("deletionTimestamp") or labels.get(COMPONENT) not in MAIN_ROLES:
             continue
         created = datetime.fromisoformat(str(metadata["creationTimestamp"]).replace("Z", "+00:00"))
         if DAG_ID in notes and RUN_ID in notes and now.astimezone(UTC) - created >= YOUNGEST:

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from f1_training.kubernetes import pods, scheduling
 from f1_training.kubernetes.pods import Object
-from f1_training.kubernetes.podspec import Role
+from f1_training.kubernetes.podspec import MAIN_ROLES, Role
 from trainer.contract import ContractError, FailureReason, Outcome
 
 #: What an exit code alone means; every other code is a chief that ended without a word.
@@ -89,7 +89,7 @@ def job_status(observed: Observed, job_id: str, now: datetime, grace_s: float) -
     if observed.job is None or observed.job["metadata"].get("deletionTimestamp"):
         gone = "the Job was deleted" if observed.job else "the Job is not there"
         return _failed(job_id, FailureReason.CHIEF_LOST, f"{gone}; somebody deleted it, or its node pool went", [gone])
-    main = pods.newest([p for p in observed.pods if pods.role(p) in (Role.CHIEF, Role.EVALUATE)])
+    main = pods.newest([p for p in observed.pods if pods.role(p) in MAIN_ROLES])
     workers = [p for p in observed.pods if pods.role(p) is Role.WORKER]
     ended = pods.terminated(main) if main else None
     if main and ended is not None:

@@ -3,6 +3,7 @@
 from f1_training.operators.checks import DataChecksOperator
 from f1_training.operators.evaluation import EvaluationOperator
 from f1_training.operators.planning import plan_models
+from f1_training.operators.preflight import PreflightChecksOperator, PreflightReportOperator, ProbeOperator
 from f1_training.operators.reaper import ReaperOperator
 from f1_training.operators.register import RegisterModelOperator
 from f1_training.operators.retries import ADOPT_AFTER, TRIES_FOR_KILLED_PROCESSES, ReasonedRetryPolicy
@@ -15,6 +16,9 @@ __all__ = [
     "DaskTrainingOperator",
     "DataChecksOperator",
     "EvaluationOperator",
+    "PreflightChecksOperator",
+    "PreflightReportOperator",
+    "ProbeOperator",
     "ReaperOperator",
     "ReasonedRetryPolicy",
     "RegisterModelOperator",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from f1_training.core.plan import RunPlan
 from f1_training.kubernetes.names import Purpose
@@ -26,7 +26,7 @@ class EvaluationOperator(JobOperator):
     Returns ``evaluation_uri``, ``metrics`` and ``rows``.
     """
 
-    purpose: ClassVar[Purpose] = Purpose.EVALUATE
+    purpose: Purpose = Purpose.EVALUATE
     template_fields: Sequence[str] = ("plan", "snapshots", "trained")
     ui_color = "#e4dcf1"
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
@@ -40,7 +40,7 @@ class JobOperator(BaseOperator):
             no worker (the default); otherwise follow it in this process to its end.
     """
 
-    purpose: ClassVar[Purpose]
+    purpose: Purpose
     template_fields: Sequence[str] = ("plan",)
 
     def __init__(self, *, plan: Any, deferrable: bool = True, **kwargs: Any) -> None:

@@ -25,8 +25,8 @@ def deployed_settings() -> Settings:
     return read_settings(Variable.get(VARIABLE, default=None, deserialize_json=True))
 
 
-def plan_models(context: Any) -> list[dict[str, Any]]:
-    """The plans of this DAG run, one a model, as plain JSON values.
+def plan_models(context: Any, **fixed: Any) -> list[dict[str, Any]]:
+    """The plans of this DAG run, one a model, as plain JSON values; ``fixed`` are Params that nobody chooses.
 
     Raises:
         AirflowFailException: ``ConfigInvalid`` naming the Param or the setting that is wrong.
@@ -35,7 +35,7 @@ def plan_models(context: Any) -> list[dict[str, Any]]:
     identity = RunIdentity(dag_id=run.dag_id, run_id=run.run_id, at=run.run_after)
     with airflow_errors():
         settings = deployed_settings()
-        plans = plan_runs(dict(context["params"]), settings, identity, read_catalogue(), package_version())
+        plans = plan_runs({**context["params"], **fixed}, settings, identity, read_catalogue(), package_version())
     for plan in plans:
         log.info(
             "%s: job %s, version %s, %s on %s, %s rounds, %s workers, rows of %r, %r and %r%s",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from f1_training.core.plan import RunPlan
 from f1_training.core.retry import RULES, Decision
@@ -31,7 +31,7 @@ class DaskTrainingOperator(JobOperator):
     whether it ``resumed``.
     """
 
-    purpose: ClassVar[Purpose] = Purpose.TRAIN
+    purpose: Purpose = Purpose.TRAIN
     template_fields: Sequence[str] = ("plan", "snapshots")
     ui_color = "#e2f0d9"
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from kubernetes import client
 
+from f1_training.kubernetes.permissions import NEEDED
 from f1_training.kubernetes.podspec import CHIEF_PORT
 from tests.fakes.golden_pods import pods
 from tests.fakes.kustomize import build_on, render
@@ -60,6 +61,11 @@ def test_calls_are_found_and_understood() -> None:
     assert {("create", "batch", "jobs"), ("get", "", "pods/log"), ("list", "", "events")} <= USED
 
 
+def test_the_preflight_asks_for_what_is_used_and_for_nothing_else() -> None:
+    assert {(p.verb, p.group, p.resource) for p in NEEDED} == USED
+    assert len(set(NEEDED)) == len(NEEDED)
+
+
 def test_airflow_may_do_what_it_does() -> None:
     assert not USED - granted(BASE)
 
@@ -79,11 +85,12 @@ def test_roles_end_at_the_namespace_and_go_to_airflow_alone() -> None:
 
 
 def pod(component: str) -> Endpoint:
-    name = "evaluation/evaluate" if component == "evaluate" else f"google-cloud-3-workers/{component}"
+    other = {"evaluate": "evaluation/evaluate", "probe": "preflight-worker-nodes/probe"}
+    name = other.get(component, f"google-cloud-3-workers/{component}")
     return Endpoint(address="10.8.0.7", namespace="f1-training", labels=pods()[name]["metadata"]["labels"])
 
 
-CHIEF, WORKER, EVALUATE = pod("chief"), pod("worker"), pod("evaluate")
+CHIEF, WORKER, EVALUATE, PROBE = pod("chief"), pod("worker"), pod("evaluate"), pod("probe")
 STRANGER = Endpoint(address="10.8.0.8", namespace="f1-training", labels={"app.kubernetes.io/component": "chief"})
 ELSEWHERE = Endpoint(address="10.8.0.9", namespace="default", labels=CHIEF.labels)
 KUBE_DNS, NODE_DNS, OTHER_SYSTEM_POD = (
@@ -116,6 +123,7 @@ def test_pods_of_every_kind_of_job_have_the_labels_that_policies_select(componen
 @pytest.mark.parametrize(
     ("source", "target", "port", "protocol", "allowed"),
     [
+        (PROBE, CHIEF, CHIEF_PORT, "TCP", False),
         (WORKER, CHIEF, CHIEF_PORT, "TCP", True),
         (CHIEF, WORKER, FREE_PORT, "TCP", True),
         (WORKER, WORKER, FREE_PORT, "TCP", True),
@@ -136,7 +144,9 @@ def test_chief_and_workers_reach_each_other_and_nobody_else_reaches_them(
     assert reaches(BASE, source, target, port, protocol) is allowed
 
 
-@pytest.mark.parametrize("source", [CHIEF, WORKER, EVALUATE, STRANGER], ids=["chief", "worker", "evaluate", "stranger"])
+@pytest.mark.parametrize(
+    "source", [CHIEF, WORKER, EVALUATE, PROBE, STRANGER], ids=["chief", "worker", "evaluate", "probe", "stranger"]
+)
 @pytest.mark.parametrize(
     ("target", "port", "protocol", "allowed"),
     [

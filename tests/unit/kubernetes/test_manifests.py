@@ -11,13 +11,22 @@ import yaml
 
 from f1_training.core.plan import RunPlan, plan_runs
 from f1_training.core.settings import Settings
-from f1_training.core.specs import evaluation_spec, training_spec
+from f1_training.core.specs import evaluation_spec, probe_spec, training_spec
 from f1_training.kubernetes.certificates import Certificates
-from f1_training.kubernetes.manifests import Bundle, Manifest, evaluation_job, training_bundle, with_owner, worker_job
+from f1_training.kubernetes.manifests import (
+    Bundle,
+    Manifest,
+    evaluation_job,
+    probe_job,
+    training_bundle,
+    with_owner,
+    worker_job,
+)
 from f1_training.kubernetes.names import Purpose
 from f1_training.kubernetes.settings import job_settings
 from tests.fakes.run_plan import RUN, held_out_snapshot, settings, training_result, training_snapshot
 from trainer.contract import Catalogue, EvaluationSpec, TrainingSpec, read_catalogue
+from trainer.contract.probe import ProbeSpec
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "manifests"
 #: The newest whose schemas the validator ships.
@@ -77,7 +86,13 @@ def evaluation(plan: RunPlan) -> Bundle:
     return Bundle(main=evaluation_job(spec, job_settings(plan, Purpose.EVALUATE, 1)))
 
 
+def probing(plan: RunPlan, purpose: Purpose) -> Bundle:
+    return Bundle(main=probe_job(probe_spec(plan, 3), job_settings(plan, purpose, 1), purpose))
+
+
 BUNDLES = {
+    "preflight-chief-nodes": probing(make_plan(ON_GOOGLE_CLOUD, dry_run=True), Purpose.CHIEF_NODES),
+    "preflight-worker-nodes": probing(make_plan(ON_GOOGLE_CLOUD, dry_run=True, device="gpu"), Purpose.WORKER_NODES),
     "google-cloud-3-workers": bundle(make_plan(ON_GOOGLE_CLOUD, num_workers=3, dry_run=False)),
     "google-cloud-gpu": bundle(make_plan(ON_GOOGLE_CLOUD, num_workers=2, device="gpu")),
     "one-machine-2-workers-attempt-2": bundle(make_plan(ON_ONE_MACHINE, num_workers=2, dry_run=True), attempt=2),
@@ -158,6 +173,8 @@ def test_the_spec_arrives_as_it_was(name: str) -> None:
     environment = {v["name"]: v.get("value") for v in containers(BUNDLES[name])[0]["env"]}
     if name == "evaluation":
         assert EvaluationSpec.from_json(environment["EVALUATION_SPEC"] or "").model_type == "tire_degradation"
+    elif name.startswith("preflight"):
+        assert ProbeSpec.from_json(environment["PROBE_SPEC"] or "").split == "preflight"
     else:
         spec = TrainingSpec.from_json(environment["TRAINING_SPEC"] or "")
         assert environment["TRAINING_JOB_ID"] == spec.job_id

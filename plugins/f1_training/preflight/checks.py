@@ -1,0 +1,166 @@
+"""The checks that Airflow makes itself: permissions, quota, storage, BigQuery, connections, channels.
+
+Each uses the client that a run will use, and does what a run will do; what it makes, it removes or lets expire.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from f1_training.bigquery import sql
+from f1_training.bigquery.client import Destination, Written
+from f1_training.bigquery.sql import Query
+from f1_training.core.plan import RunPlan
+from f1_training.core.specs import PROBE_SPLIT
+from f1_training.core.storage import open_store, storage_errors
+from f1_training.kubernetes.manifests import Manifest
+from f1_training.kubernetes.permissions import NEEDED, Permission
+from f1_training.kubernetes.quota import shortfalls, wanted
+from f1_training.preflight.report import Finding, Verdict, tried
+from trainer.contract import FailureReason, ObjectExistsError, TrainingFailure
+from trainer.contract.probe import FOLDER
+
+#: Rows of the table that probes read.
+PROBE_ROWS = 3
+PROBE_DAYS = 1
+ROLE = "bind the Role of composer/k8s/base/rbac.yaml to the account of Airflow's Kubernetes connection"
+QUOTA = "raise the quota of composer/k8s/base/quota.yaml, or end what holds it"
+STORAGE = "create the bucket; Airflow's account needs storage.objects.create, get, list and delete there"
+BIGQUERY = (
+    "Airflow's account needs bigquery.jobUser on the project, dataViewer on the strategy dataset, dataEditor on the "
+    "other two; the tables of the model's splits must exist"
+)
+CONNECTION = "create the connection (Admin > Connections, or the secrets backend) that the Variable f1_training names"
+
+
+class Cluster(Protocol):
+    """What is asked of Kubernetes; :class:`f1_training.kubernetes.client.Cluster` is one."""
+
+    def may(self, namespace: str, permission: Permission) -> bool:
+        """Whether Airflow has a permission."""
+
+    def quotas(self, namespace: str) -> Sequence[Any]:
+        """The quotas, with what is in use."""
+
+
+class Warehouse(Protocol):
+    """What is asked of BigQuery; :class:`f1_training.bigquery.client.Warehouse` is one."""
+
+    def ensure_dataset(self, name: str) -> None:
+        """Make the dataset where it is missing."""
+
+    def write(self, query: Query, destination: Destination, job_id: str) -> Written:
+        """Replace the destination by the query's rows."""
+
+    def rows(self, query: Query) -> list[dict[str, Any]]:
+        """The rows of a small result."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deployment:
+    """How the services are reached. Connecting is part of what is checked, so it happens when a check asks.
+
+    ``connection_type`` gives an Airflow connection's type by its id; ``manifests`` all objects of the attempt that
+    would be made.
+    """
+
+    cluster: Callable[[], Cluster]
+    warehouse: Callable[[], Warehouse]
+    connection_type: Callable[[str], str]
+    manifests: Callable[[], Sequence[Manifest]]
+
+
+def checks(plan: RunPlan, deployment: Deployment) -> Iterator[Finding]:
+    """Make every check, one after the other; none depends on another's success."""
+    settings = plan.settings
+    yield tried("settings", "", lambda: _settings(plan))
+    for name in sorted({settings.gcp_conn_id, settings.kubernetes_conn_id}):
+        yield tried(f"connection {name}", CONNECTION, lambda n=name: f"of type {deployment.connection_type(n)}")  # type: ignore[misc]
+    yield tried("permissions", ROLE, lambda: _permissions(plan, deployment.cluster()))
+    yield tried("quota", QUOTA, lambda: _quota(plan, deployment))
+    uris = settings.uris
+    for name, uri in (("checkpoints", uris.checkpoints), ("artifacts", uris.artifacts), ("models", uris.models)):
+        yield tried(f"storage of {name}", STORAGE, lambda u=uri: _storage(u))  # type: ignore[misc]
+    yield tried("BigQuery", BIGQUERY, lambda: _bigquery(plan, deployment.warehouse()))
+    yield Finding(check="alert channels", verdict=Verdict.SKIP, found="this version sends no alerts")
+
+
+def _settings(plan: RunPlan) -> str:
+    how = "pinned by its digest" if "@sha256:" in plan.settings.image else "by a tag, which may be moved"
+    return f"project {plan.settings.project}, namespace {plan.settings.namespace}, image {how}"
+
+
+def _permissions(plan: RunPlan, cluster: Cluster) -> str:
+    namespace = plan.settings.namespace
+    missing = [str(permission) for permission in NEEDED if not cluster.may(namespace, permission)]
+    if missing:
+        message = f"in namespace {namespace} Airflow may not {', '.join(missing)}"
+        raise TrainingFailure(FailureReason.PERMISSION_DENIED, message)
+    return f"all {len(NEEDED)} in namespace {namespace}"
+
+
+def _quota(plan: RunPlan, deployment: Deployment) -> str:
+    namespace = plan.settings.namespace
+    quotas = deployment.cluster().quotas(namespace)
+    if missing := shortfalls(quotas, wanted(deployment.manifests()), free=True):
+        raise TrainingFailure(FailureReason.RESOURCE_EXHAUSTED, f"namespace {namespace}, {'; '.join(missing)}")
+    beside = f"beside what is in use, in {len(quotas)} quotas" if quotas else f"namespace {namespace} has no quota"
+    return f"room for a chief and {plan.num_workers} workers of {plan.model_type}, {beside}"
+
+
+def _storage(uri: str) -> str:
+    store, name = open_store(uri), f"{FOLDER}/{uuid.uuid4().hex}"
+    with storage_errors(uri):
+        store.create(name, b"first")
+        try:
+            store.create(name, b"second")
+        except ObjectExistsError:
+            pass
+        else:
+            message = f"{uri}: an object was replaced although it may only be created"
+            raise TrainingFailure(FailureReason.CONFIG_INVALID, message)
+        listed = name in store.list(FOLDER)
+        store.delete(name)
+    if not listed:
+        raise TrainingFailure(FailureReason.CONFIG_INVALID, f"{uri}: an object that was written is not listed")
+    return f"{uri}: created once, listed, removed"
+
+
+def _bigquery(plan: RunPlan, warehouse: Warehouse) -> str:
+    settings = plan.settings
+    for dataset in (settings.datasets.staging, settings.datasets.evaluation):
+        warehouse.ensure_dataset(dataset)
+    found = []
+    for split in dict.fromkeys((plan.train_split, plan.validation_split, plan.test_split)):
+        source = f"{settings.project}.{settings.datasets.strategy}.{split}"
+        text = sql.render(sql.load("preflight/count.sql"), {"table": sql.table(source)})
+        (row,) = warehouse.rows(Query(sql=text))
+        found.append(f"{row['row_count']:,} rows in {split}")
+    destination = Destination(
+        table=plan.training_table,
+        logical_shards=plan.entry.logical_shards,
+        days=PROBE_DAYS,
+        labels={"f1-training-job": plan.job_id},
+    )
+    query = Query(
+        sql=sql.load("preflight/rows.sql"),
+        parameters={"probe_split": ("STRING", PROBE_SPLIT), "last_shard": ("INT64", PROBE_ROWS - 1)},
+    )
+    warehouse.write(query, destination, f"{plan.table_name}_{uuid.uuid4().hex[:8]}")
+    return f"{', '.join(found)}; a table was written to {settings.datasets.staging}"
+
+
+def clean(plan: RunPlan) -> None:
+    """Remove the objects that probes made and may not remove.
+
+    Raises:
+        TrainingFailure: what the storage refused.
+    """
+    for uri in (plan.checkpoints_uri, plan.artifacts_uri):
+        store = open_store(uri)
+        with storage_errors(uri):
+            for name in store.list(FOLDER):
+                store.delete(name)

@@ -1,0 +1,153 @@
+"""Checks from Airflow's side: each fails by itself, names what is wrong, and leaves nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from f1_training.bigquery.client import Destination, Written
+from f1_training.bigquery.sql import Query
+from f1_training.core.plan import RunPlan
+from f1_training.core.storage import open_store
+from f1_training.kubernetes.permissions import NEEDED, Permission
+from f1_training.operators.preflight import _manifests
+from f1_training.preflight import checks as module
+from f1_training.preflight.checks import PROBE_ROWS, Deployment, checks, clean
+from f1_training.preflight.report import Finding, Verdict
+from tests.fakes.run_plan import make_plan, settings
+from trainer.contract import FailureReason, TrainingFailure
+from trainer.contract.probe import FOLDER
+
+
+@dataclass
+class Services:
+    """Everything that is asked, as it should be unless told otherwise."""
+
+    denied: Sequence[str] = ()
+    quota: dict[str, str] = field(default_factory=lambda: {"pods": "30"})
+    used: dict[str, str] = field(default_factory=dict)
+    missing_tables: Sequence[str] = ()
+    connections: Sequence[str] = ("google_cloud_default", "kubernetes_default")
+    written: list[tuple[Query, Destination]] = field(default_factory=list)
+    datasets: list[str] = field(default_factory=list)
+
+    def may(self, namespace: str, permission: Permission) -> bool:
+        assert namespace == "f1-training"
+        return str(permission) not in self.denied
+
+    def quotas(self, namespace: str) -> list[dict[str, Any]]:
+        return [{"metadata": {"name": "training"}, "spec": {"hard": self.quota}, "status": {"used": self.used}}]
+
+    def ensure_dataset(self, name: str) -> None:
+        self.datasets.append(name)
+
+    def write(self, query: Query, destination: Destination, job_id: str) -> Written:
+        self.written.append((query, destination))
+        return Written(bytes_scanned=0, created_at=datetime.now(UTC).isoformat())
+
+    def rows(self, query: Query) -> list[dict[str, Any]]:
+        gone = [table for table in self.missing_tables if f".{table}`" in query.sql]
+        if gone:
+            raise TrainingFailure(FailureReason.CONFIG_INVALID, f"Not found: Table {gone[0]}")
+        return [{"row_count": 30_723}]
+
+    def connection_type(self, name: str) -> str:
+        if name not in self.connections:
+            raise LookupError(f"The conn_id `{name}` isn't defined")
+        return "google_cloud_platform"
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> RunPlan:
+    return make_plan(settings(f"file://{tmp_path}"), dry_run=True)
+
+
+def found(plan: RunPlan, services: Services) -> dict[str, Finding]:
+    deployment = Deployment(
+        cluster=lambda: services,
+        warehouse=lambda: services,
+        connection_type=services.connection_type,
+        manifests=lambda: _manifests(plan),
+    )
+    return {finding.check: finding for finding in checks(plan, deployment)}
+
+
+def failures(plan: RunPlan, services: Services) -> dict[str, str]:
+    return {name: f.found for name, f in found(plan, services).items() if f.verdict is Verdict.FAIL}
+
+
+def test_what_is_as_it_should_be_passes(plan: RunPlan, tmp_path: Path) -> None:
+    services = Services()
+    findings = found(plan, services)
+    assert failures(plan, services) == {}
+    assert findings["permissions"].found == f"all {len(NEEDED)} in namespace f1-training"
+    assert findings["quota"].found.startswith("room for a chief and 2 workers of tire_degradation")
+    assert findings["settings"].found.endswith("image pinned by its digest")
+    assert findings["alert channels"].verdict is Verdict.SKIP
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [], "what was tried is removed"
+
+
+def test_bigquery_is_left_with_rows_for_the_probes_to_read(plan: RunPlan) -> None:
+    services = Services()
+    found(plan, services)
+    ((query, destination),) = services.written
+    assert destination.table == plan.training_table
+    assert destination.days == 1
+    assert query.parameters["last_shard"] == ("INT64", PROBE_ROWS - 1)
+    assert services.datasets == ["f1_staging", "f1_evaluation"]
+
+
+def test_missing_permissions_are_listed_together(plan: RunPlan) -> None:
+    services = Services(denied=("create secrets", "get pods/log"))
+    assert failures(plan, services) == {
+        "permissions": "PermissionDenied: in namespace f1-training Airflow may not create secrets, get pods/log"
+    }
+
+
+def test_a_quota_that_is_used_up_is_told_with_its_numbers(plan: RunPlan) -> None:
+    services = Services(quota={"pods": "30"}, used={"pods": "28"})
+    assert failures(plan, services) == {
+        "quota": "ResourceExhausted: namespace f1-training, quota 'training': pods 3 is asked for, 30 is allowed and "
+        "28 is in use"
+    }
+
+
+def test_a_missing_table_and_a_missing_connection_are_named(plan: RunPlan) -> None:
+    services = Services(missing_tables=("validation",), connections=("google_cloud_default",))
+    assert failures(plan, services) == {
+        "connection kubernetes_default": "LookupError: The conn_id `kubernetes_default` isn't defined",
+        "BigQuery": "ConfigInvalid: Not found: Table validation",
+    }
+    assert "Admin > Connections" in found(plan, services)["connection kubernetes_default"].fix
+
+
+def test_storage_that_refuses_fails_only_what_goes_there(tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("a file where a folder should be")
+    wrong = failures(make_plan(settings(f"file://{tmp_path}")), Services())
+    assert list(wrong) == ["storage of models"]
+
+
+class Overwriting:
+    """A store that does not keep its word."""
+
+    def create(self, name: str, data: bytes) -> bool:
+        return True
+
+
+def test_storage_where_objects_can_be_replaced_is_none(plan: RunPlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "open_store", lambda _uri: Overwriting())
+    wrong = failures(plan, Services())
+    assert list(wrong) == ["storage of checkpoints", "storage of artifacts", "storage of models"]
+    assert "an object was replaced although it may only be created" in wrong["storage of models"]
+
+
+def test_what_probes_left_is_removed_and_nothing_else(plan: RunPlan) -> None:
+    for uri in (plan.checkpoints_uri, plan.artifacts_uri):
+        store = open_store(uri)
+        store.create(f"{FOLDER}/tried", b"first")
+        store.create("kept", b"kept")
+    clean(plan)
+    assert [open_store(uri).list() for uri in (plan.checkpoints_uri, plan.artifacts_uri)] == [["kept"], ["kept"]]

@@ -1,0 +1,1 @@
+"""A pod that tries what training will need, and trains nothing."""
