@@ -76,7 +76,7 @@ var/bench/venv/.done: requirements/bench.txt | $(BIN)/python
 bench: $(VENV)/.run var/bench/venv/.done ## measure training beside its peers: FIGURES=name,name SAMPLES=3 SCALE=full|small
 	@exec $(BIN)/python -m tests.bench --figures "$(FIGURES)" --samples "$(or $(SAMPLES),3)" --scale "$(or $(SCALE),full)"
 
-check: $(VENV)/.dev ## lint, types, dependency rule, SQL, locks
+check: $(VENV)/.dev ## lint, types, dependency rule, SQL, Dockerfile, locks
 	@exec .ci/check
 
 lock: | $(BIN)/python ## pin every requirement again (needs the package index)

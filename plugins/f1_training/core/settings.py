@@ -24,6 +24,7 @@ PROJECT = re.compile(r"[a-z][a-z0-9.:-]{1,61}[a-z0-9]")
 DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
 SPOT_LABEL = "cloud.google.com/gke-spot"
 DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -117,6 +118,8 @@ class Settings:
     def __post_init__(self) -> None:
         require(bool(PROJECT.fullmatch(self.project)), "project", f"is {self.project!r}; a Google Cloud project id")
         require(bool(self.image), "image", "is empty; the training image's address")
+        for name in ("image", "evaluator_image"):
+            _require_traceable(name, getattr(self, name))
         for name in ("namespace", "service_account", "queue"):
             value = getattr(self, name)
             fits = bool(DNS_LABEL.fullmatch(value)) or (not value and name != "namespace")
@@ -142,6 +145,17 @@ class Settings:
     def image_for_evaluation(self) -> str:
         """The evaluator's image: the training image unless another is configured."""
         return self.evaluator_image or self.image
+
+
+def _require_traceable(name: str, image: str) -> None:
+    """An image must stay the one that was tested, whatever is pushed later."""
+    rest, _, digest = image.partition("@")
+    tag = rest.rpartition("/")[2].partition(":")[2]
+    if digest:
+        require(bool(DIGEST.fullmatch(digest)), name, f"is {image!r}; a digest is sha256: and 64 hexadecimal digits")
+    elif image:
+        fix = "give its digest (name@sha256:...), or at least a version as its tag"
+        require(tag not in ("", "latest"), name, f"is {image!r}, which may be another image tomorrow; {fix}")
 
 
 def read_settings(variable: Any) -> Settings:

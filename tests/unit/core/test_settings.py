@@ -49,6 +49,11 @@ def test_a_missing_variable_is_named_with_an_example() -> None:
         ({"project": "No Project"}, "project: is 'No Project'"),
         ({"project": 3}, "project: must be str"),
         ({"image": ""}, "image: is empty"),
+        ({"image": "region-docker.pkg.dev/p/f1/training-worker"}, "another image tomorrow; give its digest"),
+        ({"image": "region-docker.pkg.dev/p/f1/training-worker:latest"}, "another image tomorrow"),
+        ({"image": "registry:5000/training-worker"}, "another image tomorrow"),
+        ({"image": "name@sha256:abc"}, "a digest is sha256: and 64"),
+        ({"evaluator_image": "evaluator:latest"}, "evaluator_image: is 'evaluator:latest'"),
         ({"uris": {**URIS, "models": "/folder"}}, "uris.models: is '/folder'"),
         ({"uris": {"models": "gs://m"}}, "uris.checkpoints: is missing"),
         ({"namespace": "F1"}, "namespace: is 'F1'"),
@@ -81,3 +86,16 @@ def test_what_is_no_object_is_refused() -> None:
 def test_spot_nodes_are_asked_for_in_one_place_only(name: str) -> None:
     with pytest.raises(TrainingFailure, match="worker_spot"):
         settings(**{name: {"cloud.google.com/gke-spot": "true"}})
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "region-docker.pkg.dev/p/f1/training-worker@sha256:" + "0a" * 32,
+        "region-docker.pkg.dev/p/f1/training-worker:0.1.0@sha256:" + "0a" * 32,
+        "registry:5000/training-worker:0.1.0",
+        "training-worker:latest-but-one",
+    ],
+)
+def test_images_that_stay_the_same_are_taken(image: str) -> None:
+    assert settings(image=image).image == image
