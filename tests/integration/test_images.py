@@ -13,7 +13,7 @@ import yaml
 
 from f1_training.kubernetes import podspec
 from tests.fakes.golden_pods import pods
-from tests.fakes.image import DOCKERFILE, REPOSITORY, AssemblyError, Image, Assembly, assemble
+from tests.fakes.image import DOCKERFILE, REPOSITORY, Assembly, AssemblyError, Image, assemble
 from trainer.contract import Outcome
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
