@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from decimal import Decimal
 
+from f1_training.core.quantities import amount
 from trainer.contract import ContractError
 from trainer.contract.catalogue import Resources
 
@@ -17,20 +18,54 @@ LADDER: Sequence[Resources] = (
     Resources(machine_type="n1-standard-16", cpu="15", memory="49Gi", disk="30Gi"),
     Resources(machine_type="n1-highmem-16", cpu="15", memory="87Gi", disk="40Gi"),
 )
-QUANTITY = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<suffix>|[kMGT]|[KMGT]i)")
-FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+
+def cpus(quantity: str) -> float:
+    """CPUs such as ``6`` or ``500m`` as a number.
+
+    Raises:
+        ContractError: it is no quantity.
+    """
+    return float(_amount("cpu", quantity))
 
 
 def memory_bytes(quantity: str) -> int:
-    """A Kubernetes quantity such as ``24Gi`` in bytes.
+    """Memory or disk such as ``24Gi`` in bytes.
 
     Raises:
-        ContractError: it is none.
+        ContractError: it is no quantity.
     """
-    found = QUANTITY.fullmatch(quantity)
-    if found is None:
-        raise ContractError("memory", f"is {quantity!r}; a quantity such as 24Gi")
-    return int(float(found["number"]) * FACTORS[found["suffix"]])
+    return int(_amount("memory", quantity))
+
+
+def _amount(name: str, quantity: str) -> Decimal:
+    try:
+        return amount(quantity)
+    except ValueError as e:
+        raise ContractError(name, f"is {quantity!r}; a quantity such as 500m or 24Gi") from e
+
+
+def check_machine(resources: Resources) -> None:
+    """Refuse a machine type that is not on the ladder, and pods that no node of their type has room for.
+
+    Raises:
+        ContractError: naming the field, and what it may be.
+    """
+    if not resources.machine_type:
+        return
+    rung = next((r for r in LADDER if r.machine_type == resources.machine_type), None)
+    if rung is None:
+        known = ", ".join(r.machine_type for r in LADDER)
+        fix = f"one of {known}; or empty, then pods go wherever the deployment's node selectors and their size lead"
+        raise ContractError("resources.machine_type", f"is {resources.machine_type!r}; {fix}")
+    for name, asked, most in (
+        ("cpu", cpus(resources.cpu), cpus(rung.cpu)),
+        ("memory", memory_bytes(resources.memory), memory_bytes(rung.memory)),
+        ("disk", memory_bytes(resources.disk), memory_bytes(rung.disk)),
+    ):
+        if asked > most:
+            problem = f"is {getattr(resources, name)}; of an {rung.machine_type} a pod can have {getattr(rung, name)}"
+            raise ContractError(f"resources.{name}", problem)
 
 
 def next_machine(resources: Resources) -> Resources | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
+from f1_training.core.machines import check_machine
 from f1_training.core.settings import Settings
 from trainer.contract import (
     Catalogue,
@@ -177,6 +178,7 @@ def _plan(
     entry = with_engine(entry, _text(params, "engine"))
     dry_run = params.get("dry_run", False)
     require(isinstance(dry_run, bool), "dry_run", f"is {dry_run!r}; true or false")
+    check_machine(entry.resources)
     workers = _workers(entry, params)
     device = device_for(entry.engine, _text(params, "device") or "cpu")
     rounds = _rounds(params, "rounds", entry.rounds, least=1)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
+from f1_training.core.machines import cpus
 from f1_training.core.plan import RunPlan
 from trainer.contract import (
     CheckpointPolicy,
@@ -19,7 +18,6 @@ from trainer.contract.probe import ProbeSpec
 
 #: The split of the rows that are only there to be read once.
 PROBE_SPLIT = "preflight"
-QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m?)")
 
 
 def training_spec(plan: RunPlan, snapshot: SnapshotRef, attempt: int) -> TrainingSpec:
@@ -99,11 +97,3 @@ def threads(plan: RunPlan) -> int:
     if plan.settings.threads is not None:
         return plan.settings.threads
     return max(1, int(cpus(plan.entry.resources.cpu)))
-
-
-def cpus(quantity: str) -> float:
-    """A Kubernetes CPU quantity such as ``6`` or ``500m`` as a number; 0 when it is none."""
-    found = QUANTITY.fullmatch(quantity)
-    if found is None:
-        return 0.0
-    return float(found[1]) / (1000 if found[2] else 1)

@@ -289,7 +289,8 @@ def kubernetes_errors(what: str) -> Iterator[None]:
         yield
     except ApiException as e:
         reason = _reason(e)
-        raise TrainingFailure(reason, f"{what}: Kubernetes answered {e.status}: {_message(e)}{_FIXES[reason]}") from e
+        fix = _EXPIRED if e.status == 401 else _FIXES[reason]
+        raise TrainingFailure(reason, f"{what}: Kubernetes answered {e.status}: {_message(e)}{fix}") from e
     except (HTTPError, ConnectionError, TimeoutError) as e:
         raise TrainingFailure(FailureReason.NETWORK_TIMEOUT, f"{what}: Kubernetes does not answer: {e}") from e
     except ConfigException as e:
@@ -302,6 +303,9 @@ _FIXES = {
     FailureReason.CONFIG_INVALID: "; is the namespace of the Variable f1_training there?",
     FailureReason.NETWORK_TIMEOUT: "",
 }
+
+
+_EXPIRED = "; the credentials of Airflow's Kubernetes connection are wrong or have expired"
 
 
 def _reason(error: Any) -> FailureReason:

@@ -107,7 +107,9 @@ def evaluation_job(spec: EvaluationSpec, settings: JobSettings) -> Manifest:
         environment={"TRAINING_JOB_ID": spec.job_id, "EVALUATION_SPEC": spec.to_json()},
     )
     metadata = _metadata(spec, settings, Role.EVALUATE, settings.names.base, Purpose.EVALUATE)
-    return _main_job(container, settings, _main_placement(settings.chief_node_selector, settings, container), metadata)
+    # It needs the machine that the model trains on; which of the pools has that type, the workers' labels say.
+    placement = _main_placement(settings.worker_node_selector, settings, container)
+    return _main_job(container, settings, placement, metadata)
 
 
 def probe_job(spec: ProbeSpec, settings: JobSettings, purpose: Purpose) -> Manifest:

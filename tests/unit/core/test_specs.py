@@ -2,7 +2,7 @@
 
 import pytest
 
-from f1_training.core.specs import cpus, evaluation_spec, threads, training_spec
+from f1_training.core.specs import evaluation_spec, threads, training_spec
 from tests.fakes.run_plan import held_out_snapshot, make_plan, settings, training_result, training_snapshot
 from trainer.contract import ContractError, SnapshotRef, TrainingSpec
 
@@ -36,11 +36,6 @@ def test_the_evaluation_sees_the_test_table_only() -> None:
     assert (spec.table, spec.split) == (plan.evaluation_table, "test")
     assert (spec.baseline, spec.unit) == (0.0, "ms")
     assert spec.output == f"{plan.artifacts_uri}/metrics.json"
-
-
-@pytest.mark.parametrize(("cpu", "number"), [("6", 6.0), ("500m", 0.5), ("2.5", 2.5), ("many", 0.0)])
-def test_cpu_quantities(cpu: str, number: float) -> None:
-    assert cpus(cpu) == number
 
 
 def test_threads_are_the_worker_s_cpus_unless_configured() -> None:

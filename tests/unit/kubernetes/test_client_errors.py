@@ -44,6 +44,14 @@ def test_the_api_s_own_message_is_told() -> None:
         raise api_error(422, "spec is wrong")
 
 
+def test_credentials_that_expired_are_told_from_missing_rights() -> None:
+    expired = "Unauthorized; the credentials .* are wrong or have expired"
+    with pytest.raises(TrainingFailure, match=expired), kubernetes_errors("Job x"):
+        raise api_error(401, "Unauthorized")
+    with pytest.raises(TrainingFailure, match="Airflow's account needs"), kubernetes_errors("Job x"):
+        raise api_error(403)
+
+
 def test_an_answer_that_is_no_json_is_told_by_its_status() -> None:
     with pytest.raises(TrainingFailure, match="Kubernetes answered 502: Bad Gateway"), kubernetes_errors("Job x"):
         raise ApiException(status=502, reason="Bad Gateway")

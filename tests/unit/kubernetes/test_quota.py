@@ -3,45 +3,14 @@
 from decimal import Decimal
 from typing import Any
 
-import pytest
-
+from f1_training.core.quantities import amount
 from f1_training.core.specs import training_spec
 from f1_training.kubernetes.certificates import Certificates
 from f1_training.kubernetes.manifests import training_bundle
 from f1_training.kubernetes.names import Purpose
-from f1_training.kubernetes.quota import amount, of_pod, shortfalls, shown, wanted
+from f1_training.kubernetes.quota import of_pod, shortfalls, wanted
 from f1_training.kubernetes.settings import job_settings
 from tests.fakes.run_plan import make_plan, training_snapshot
-
-
-@pytest.mark.parametrize(
-    ("quantity", "number"),
-    [
-        ("500m", Decimal("0.5")),
-        ("3", Decimal(3)),
-        (3, Decimal(3)),
-        ("1.5", Decimal("1.5")),
-        ("24Gi", Decimal(24 * 2**30)),
-        ("2k", Decimal(2000)),
-        ("1e3", Decimal(1000)),
-        ("1E", Decimal(10**18)),
-        ("1Ei", Decimal(2**60)),
-        ("100n", Decimal("1e-7")),
-    ],
-)
-def test_a_quantity_is_a_number(quantity: Any, number: Decimal) -> None:
-    assert amount(quantity) == number
-
-
-@pytest.mark.parametrize("quantity", ["", "Gi", "3 Gi", "1ki", "a lot"])
-def test_what_is_no_quantity_is_refused(quantity: str) -> None:
-    with pytest.raises(ValueError, match="is no quantity"):
-        amount(quantity)
-
-
-@pytest.mark.parametrize("text", ["500m", "24Gi", "17", "0", "1500m", "3Mi", "1Ti"])
-def test_a_number_is_shown_as_people_write_it(text: str) -> None:
-    assert shown(amount(text)) == text
 
 
 def asked(workers: int, **params: Any) -> dict[str, Decimal]:
