@@ -13,31 +13,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from composer.local.kubernetes import access, patches, quota
+from composer.local.kubernetes import access, discovery, patches, quota
 from composer.local.kubernetes.controllers import Controllers
+from composer.local.kubernetes.discovery import RESOURCES
 from composer.local.kubernetes.kubelet import Kubelet
 from composer.local.kubernetes.selectors import SelectorError, matches
 from composer.local.kubernetes.store import ConflictError, GoneError, Key, Object, Store
 from composer.local.kubernetes.validation import InvalidError, validate, validate_change
 
-#: Resource: kind, API version, whether it has a namespace.
-RESOURCES = {
-    "pods": ("Pod", "v1", True),
-    "services": ("Service", "v1", True),
-    "secrets": ("Secret", "v1", True),
-    "configmaps": ("ConfigMap", "v1", True),
-    "events": ("Event", "v1", True),
-    "resourcequotas": ("ResourceQuota", "v1", True),
-    "serviceaccounts": ("ServiceAccount", "v1", True),
-    "namespaces": ("Namespace", "v1", False),
-    "nodes": ("Node", "v1", False),
-    "jobs": ("Job", "batch/v1", True),
-}
 PATH = re.compile(
     r"/(?:api/(?P<core>v1)|apis/(?P<group>[^/]+/[^/]+))(?:/namespaces/(?P<ns>[^/]+)(?=/))?"
     r"/(?P<resource>[a-z]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>[a-z]+))?"
 )
-VERSION = {"major": "1", "minor": "33", "gitVersion": "v1.33.0+stand-in", "platform": "linux/amd64"}
 WATCH_S = 3600.0
 
 
@@ -205,7 +192,7 @@ class Handler(BaseHTTPRequestHandler):
         query = {k: v[-1] for k, v in parse_qs(url.query).items()}
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         body = json.loads(raw) if raw else None
-        fixed = _fixed(url.path)
+        fixed = discovery.answer(url.path)
         if fixed is not None:
             return self._send(200, fixed)
         if url.path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews":
@@ -344,50 +331,6 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, port: int, api: Api) -> None:
         super().__init__(("127.0.0.1", port), type("BoundHandler", (Handler,), {"api": api}))
-
-
-def _fixed(path: str) -> Any:
-    if path in ("/healthz", "/readyz", "/livez"):
-        return b"ok"
-    if path == "/version":
-        return VERSION
-    if path == "/api":
-        return {"kind": "APIVersions", "versions": ["v1"]}
-    if path == "/apis":
-        version = {"groupVersion": "batch/v1", "version": "v1"}
-        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(version)]}
-    if path in ("/api/v1", "/apis/batch/v1"):
-        served = path.removeprefix("/api/").removeprefix("/apis/")
-        return {"kind": "APIResourceList", "groupVersion": served, "resources": _listed(served)}
-    return None
-
-
-def _group(version: dict[str, str]) -> Object:
-    return {"name": "batch", "versions": [version], "preferredVersion": version}
-
-
-def _listed(version: str) -> list[Object]:
-    verbs = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
-    short = {
-        "pods": ["po"],
-        "services": ["svc"],
-        "namespaces": ["ns"],
-        "events": ["ev"],
-        "configmaps": ["cm"],
-        "nodes": ["no"],
-    }
-    return [
-        {
-            "name": name,
-            "singularName": kind.lower(),
-            "namespaced": namespaced,
-            "kind": kind,
-            "verbs": verbs,
-            "shortNames": short.get(name, []),
-        }
-        for name, (kind, own, namespaced) in RESOURCES.items()
-        if own == version
-    ]
 
 
 def _fields(request: Request) -> dict[str, Any]:
