@@ -46,6 +46,12 @@ def eventually(look: Callable[[], Any], what: str) -> Any:
     return found
 
 
+def log_of(core: client.CoreV1Api, name: str, namespace: str = NAMESPACE, **options: Any) -> str:
+    """The log as it was sent: some versions of the client make text of it in their own way."""
+    response = core.read_namespaced_pod_log(name, namespace, _preload_content=False, **options)
+    return str(response.data.decode())
+
+
 def container(program: str, **more: Any) -> dict[str, Any]:
     return {"name": "main", "image": "i:1", "command": ["python", "-c", textwrap.dedent(program)], **more}
 
@@ -94,7 +100,7 @@ def test_an_indexed_job_completes(kube: Kube) -> None:
     kube.batch.create_namespaced_job(NAMESPACE, job("completes", program, 3))
     done = ended(kube, "completes")
     assert (done.status.succeeded, done.status.completed_indexes) == (3, "0-2")
-    said = sorted(kube.core.read_namespaced_pod_log(p.metadata.name, NAMESPACE) for p in pods_of(kube, "completes"))
+    said = sorted(log_of(kube.core, p.metadata.name) for p in pods_of(kube, "completes"))
     assert said == [f"{i} completes-{i}\n" for i in range(3)]
 
 
@@ -150,7 +156,7 @@ def test_foreground_deletion_ends_everything_it_owns(kube: Kube) -> None:
     kube.core.create_namespaced_secret(NAMESPACE, secret)
     name = eventually(lambda: pods_of(kube, "owner"), "its pod")[0].metadata.name
     eventually(lambda: kube.core.read_namespaced_pod(name, NAMESPACE).status.phase == "Running", "it runs")
-    pid = int(eventually(lambda: kube.core.read_namespaced_pod_log(name, NAMESPACE), "it says its pid"))
+    pid = int(eventually(lambda: log_of(kube.core, name), "it says its pid"))
     kube.batch.delete_namespaced_job("owner", NAMESPACE, propagation_policy="Foreground")
     eventually(lambda: ended_process(pid), "its process is gone")
     eventually(lambda: not pods_of(kube, "owner"), "its pods are gone")
@@ -200,7 +206,7 @@ def test_sigterm_first_then_the_whole_group_is_killed(kube: Kube) -> None:
 
 def _log(kube: Kube, name: str) -> str:
     try:
-        return str(kube.core.read_namespaced_pod_log(name, NAMESPACE))
+        return log_of(kube.core, name)
     except client.ApiException as e:
         if e.status not in (400, 404):
             raise
@@ -374,8 +380,8 @@ def test_logs_follow_to_the_end(kube: Kube) -> None:
     program = "import time\nfor i in 'abc': print(i, flush=True); time.sleep(0.1)"
     kube.core.create_namespaced_pod(NAMESPACE, pod("talks", program))
     eventually(lambda: kube.core.read_namespaced_pod("talks", NAMESPACE).status.phase != "Pending", "it starts")
-    assert kube.core.read_namespaced_pod_log("talks", NAMESPACE, follow=True) == "a\nb\nc\n"
-    assert kube.core.read_namespaced_pod_log("talks", NAMESPACE, tail_lines=1) == "c\n"
+    assert log_of(kube.core, "talks", follow=True) == "a\nb\nc\n"
+    assert log_of(kube.core, "talks", tail_lines=1) == "c\n"
 
 
 @pytest.mark.parametrize(
@@ -410,7 +416,7 @@ def test_no_pod_outlives_a_killed_server(tmp_path: Path) -> None:
 
         def said() -> str:
             try:
-                return str(core.read_namespaced_pod_log("p", "default"))
+                return log_of(core, "p", "default")
             except client.ApiException:
                 return ""
 
