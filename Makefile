@@ -10,7 +10,7 @@ export UV_CACHE_DIR ?= $(CURDIR)/var/cache/uv
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/var/cache/bytecode
 
-.PHONY: help run runs preflight up down airflow score test test-cluster chaos bench check lock clean requirements.txt
+.PHONY: help run runs preflight up down airflow score test test-newest test-cluster chaos bench check lock clean requirements.txt
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -57,6 +57,17 @@ score: $(VENV)/.run ## score the champion on laps it never saw: LAPS=path MODEL=
 
 test: $(VENV)/.dev ## all tests, with line coverage; ARGS= for pytest
 	@exec .ci/test $(ARGS)
+
+# The second supported pin set, in an environment of its own.
+var/newest/venv/.done: requirements/newest.txt $(VENV)/.dev
+	@echo "installing the newest Airflow 3.3 and providers (once)"
+	@mkdir -p var/newest && $(UV) venv --quiet --allow-existing --python $(BIN)/python var/newest/venv
+	@VIRTUAL_ENV=$(CURDIR)/var/newest/venv $(UV) pip install --quiet -r requirements/newest.txt
+	@VIRTUAL_ENV=$(CURDIR)/var/newest/venv $(UV) pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+test-newest: var/newest/venv/.done ## all tests on the newest Airflow 3.3 and providers; ARGS= for pytest
+	@mkdir -p var/tmp && TMPDIR=$(CURDIR)/var/tmp OMP_WAIT_POLICY=PASSIVE \
+	  exec var/newest/venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-cluster: $(VENV)/.dev ## what an attempt goes through on your cluster: KUBECONFIG=path F1_TEST_IMAGE=image with python
 	@test -n "$$KUBECONFIG" || { echo "error: KUBECONFIG is not set; give the file of a cluster to test on" >&2; exit 64; }

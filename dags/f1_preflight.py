@@ -66,8 +66,9 @@ with DAG(
     @task(task_id="plan", doc_md="The plan of the dry run.")
     def plan() -> dict[str, Any]:
         """One plan, of a dry run on two workers."""
-        asked = {"dry_run": True, "num_workers": DRY_RUN_WORKERS}
-        return plan_models(get_current_context(), **asked)[0]
+        context = get_current_context()
+        asked = {**context["params"], "dry_run": True, "num_workers": DRY_RUN_WORKERS}
+        return plan_models(context, asked)[0]
 
     planned = plan()
     checks = PreflightChecksOperator(task_id="checks", plan=planned)

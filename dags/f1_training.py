@@ -1,4 +1,4 @@
-"""Retrain Formula 1 strategy models: snapshot > validate > train > evaluate > register, one mapped branch a model."""
+"""Retrain Formula 1 strategy models: gate > snapshot > validate > train > evaluate > register, a branch a model."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from f1_training.core.settings import POOL
 from f1_training.operators import (
     ADOPT_AFTER,
     TRIES_FOR_KILLED_PROCESSES,
+    AskToOpenOperator,
     DaskTrainingOperator,
     DataChecksOperator,
     EvaluationOperator,
+    GateOperator,
     ReasonedRetryPolicy,
     RegisterModelOperator,
     SnapshotOperator,
@@ -38,13 +40,16 @@ to do.
 
 | The reason is | Do |
 |---|---|
-| `DataInvalid` | mend the tables, then start a new run: the log and `checks.json` name every failed check |
+| `DataInvalid` | mend the tables: the log and `checks.json` name every failed check; then open the gate, see below |
 | `ConfigInvalid`, `PermissionDenied` | correct what the message names, then clear the failed task |
 | `WorkersLost`, `ChiefLost`, `Preempted` | clear the failed task: it resumes at the last committed round |
 | `NetworkPartition`, `NetworkTimeout` | the same, once the network or the service is back |
 | `ResourceExhausted`, `StorageFull` | make room (quota, node pool, disk), then clear the failed task |
 | `OutOfMemory` | raise `[resources] memory` in the model's catalogue file or take more workers in a new run |
 | `Bug` | keep the log, tell the owners |
+
+**The gate is closed.** Data that failed its checks closed it, for every model that reads the table. Approve in
+*Required actions*, or run `f1_training_gate` with action `open`: the data is checked again; if it passes, runs go on.
 
 **It stays scheduled.** The pool `f1_training` is full (its slots are how many jobs may run at once), or not there:
 `airflow pools set f1_training 4 "jobs in Kubernetes" --include-deferred`.
@@ -145,11 +150,15 @@ with DAG(
 
     @task_group(group_id="model")
     def model(plan: dict[str, Any]) -> None:
-        """One model, from snapshot to registry."""
+        """One model, from its gate to the registry."""
+        with TaskGroup("gate"):
+            gate = GateOperator(task_id="gate", plan=plan)
         with TaskGroup("snapshot"):
-            snapshots = SnapshotOperator(task_id="snapshot", plan=plan).output
+            snapshot = SnapshotOperator(task_id="snapshot", plan=plan)
+            snapshots = snapshot.output
         with TaskGroup("validate"):
             validated = DataChecksOperator(task_id="validate", plan=plan, snapshots=snapshots)
+            ask = AskToOpenOperator(task_id="ask_to_open", plan=plan, trigger_rule="one_failed")
         with TaskGroup("train"):
             train = DaskTrainingOperator(task_id="train", plan=plan, snapshots=snapshots, pool=POOL)
         with TaskGroup("evaluate"):
@@ -160,7 +169,8 @@ with DAG(
             register = RegisterModelOperator(
                 task_id="register", plan=plan, snapshots=snapshots, trained=train.output, evaluated=evaluate.output
             )
-        validated >> train
+        gate >> snapshot
+        validated >> [train, ask]
         evaluate >> register
 
     model.expand(plan=plan())

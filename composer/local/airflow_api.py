@@ -116,7 +116,7 @@ class AirflowApi:
             f"?map_index={task['map_index']}&full_content=true"
         )
         content = self.call("GET", path).get("content") or []
-        texts = [entry.get("event", "") if isinstance(entry, dict) else str(entry) for entry in content]
+        texts = [line for entry in content for line in _lines(entry)]
         return "\n".join([t for t in texts if t and not t.startswith("::")][-lines:])
 
     def _login(self) -> None:
@@ -139,6 +139,14 @@ class AirflowApi:
         except OSError as e:
             raise AirflowApiError(0, f"{method} {path}: {e}") from e
         return json.loads(text) if text else None
+
+
+def _lines(entry: Any) -> list[str]:
+    """What an entry of a log says; one about an exception has its text elsewhere."""
+    if not isinstance(entry, dict):
+        return [str(entry)]
+    details = entry.get("error_detail") or []
+    return [entry.get("event", ""), *(f"{d.get('exc_type')}: {d.get('exc_value')}" for d in details)]
 
 
 def _quoted(run_id: str) -> str:

@@ -57,6 +57,17 @@ class AirflowPage:
         submit.click()
         self._wait(lambda d: not d.find_elements(By.CSS_SELECTOR, "[data-testid=trigger-dag-submit]"))
 
+    def approve(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Press *Approve* on the task's page of required actions."""
+        self._driver.get(f"{self._url}/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/required_actions")
+        self._wait(lambda d: self._button(d, "Approve"))
+        self._button(self._driver, "Approve").click()
+        self._wait(lambda d: not self._button(d, "Approve"))
+
+    def _button(self, driver: webdriver.Chrome, text: str) -> WebElement | None:
+        buttons = driver.find_elements(By.XPATH, f"//button[normalize-space()='{text}']")
+        return next((b for b in buttons if b.is_displayed() and b.is_enabled()), None)
+
     def run_page_text(self, dag_id: str, run_id: str, until: str) -> str:
         """The text of the run's page, once it shows ``until``."""
         self._driver.get(f"{self._url}/dags/{dag_id}/runs/{run_id}")

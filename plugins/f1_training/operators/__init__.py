@@ -1,7 +1,9 @@
 """Operators of the DAGs. What is heavy is imported when a task runs, never when a DAG file is parsed."""
 
+import f1_training.operators.retries  # noqa: F401 - first, as it says which Airflow is needed
 from f1_training.operators.checks import DataChecksOperator
 from f1_training.operators.evaluation import EvaluationOperator
+from f1_training.operators.gate import AskToOpenOperator, ChangeGateOperator, GateOperator, models_asked
 from f1_training.operators.planning import plan_models
 from f1_training.operators.preflight import PreflightChecksOperator, PreflightReportOperator, ProbeOperator
 from f1_training.operators.reaper import ReaperOperator
@@ -13,9 +15,12 @@ from f1_training.operators.training import DaskTrainingOperator
 __all__ = [
     "ADOPT_AFTER",
     "TRIES_FOR_KILLED_PROCESSES",
+    "AskToOpenOperator",
+    "ChangeGateOperator",
     "DaskTrainingOperator",
     "DataChecksOperator",
     "EvaluationOperator",
+    "GateOperator",
     "PreflightChecksOperator",
     "PreflightReportOperator",
     "ProbeOperator",
@@ -23,5 +28,6 @@ __all__ = [
     "ReasonedRetryPolicy",
     "RegisterModelOperator",
     "SnapshotOperator",
+    "models_asked",
     "plan_models",
 ]

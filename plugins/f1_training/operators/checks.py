@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
 from f1_training.core.failures import airflow_errors
 from f1_training.core.plan import RunPlan
-from trainer.contract import SnapshotRef
+from f1_training.operators.gate import told
+from trainer.contract import SnapshotRef, read_catalogue
 from trainer.contract.fields import decode
 
+if TYPE_CHECKING:
+    from f1_training.bigquery.checks import CheckResult
+
 REPORT = "checks.json"
+#: Failed checks that are named where there is no room for all.
+WORST = 3
 
 
 class DataChecksOperator(BaseOperator):
@@ -22,6 +28,7 @@ class DataChecksOperator(BaseOperator):
     Args:
         plan: the run's plan, from task ``plan``.
         snapshots: what :class:`SnapshotOperator` returned.
+        closes_gate: a failed check closes the gate of every model that reads the table.
 
     Returns the report: every check with what was found and what was expected.
     """
@@ -29,10 +36,11 @@ class DataChecksOperator(BaseOperator):
     template_fields: Sequence[str] = ("plan", "snapshots")
     ui_color = "#fdf0d5"
 
-    def __init__(self, *, plan: Any, snapshots: Any, **kwargs: Any) -> None:
+    def __init__(self, *, plan: Any, snapshots: Any, closes_gate: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.plan = plan
         self.snapshots = snapshots
+        self.closes_gate = closes_gate
 
     def execute(self, context: Any) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Check, report, and fail with ``DataInvalid`` if a check failed."""
@@ -50,8 +58,27 @@ class DataChecksOperator(BaseOperator):
             report = checks.report(results, plan.table_name)
             with storage_errors(f"{plan.artifacts_uri}/{REPORT}"):
                 open_store(plan.artifacts_uri).put(REPORT, json.dumps(report, indent=2).encode())
+            if self.closes_gate:
+                self._close_gate(plan, results)
             checks.require_passed(results, plan.table_name)
         return report
+
+    def _close_gate(self, plan: RunPlan, results: Sequence[CheckResult]) -> None:
+        from f1_training.gate.gate import Change, Gate, readers
+
+        failed = [result for result in results if not result.passed]
+        if not failed:
+            return
+        named = ", ".join(result.name for result in failed[:WORST]) + (" and more" if len(failed) > WORST else "")
+        change = Change(
+            who=f"the validation of run {plan.run_id}",
+            reason=f"{len(failed)} of {len(results)} checks failed: {named}",
+            run_id=plan.run_id,
+            report_uri=f"{plan.artifacts_uri}/{REPORT}",
+        )
+        gate = Gate(plan.settings.uris.models)
+        for model in readers(read_catalogue(), {result.split for result in failed}):
+            self.log.error("gate closed: %s", told(gate.close(model, change)))
 
 
 def _wanted(plan: RunPlan) -> dict[str, dict[str, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from f1_training import package_version
@@ -25,8 +26,8 @@ def deployed_settings() -> Settings:
     return read_settings(Variable.get(VARIABLE, default=None, deserialize_json=True))
 
 
-def plan_models(context: Any, **fixed: Any) -> list[dict[str, Any]]:
-    """The plans of this DAG run, one a model, as plain JSON values; ``fixed`` are Params that nobody chooses.
+def plan_models(context: Any, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """The plans of this DAG run, one a model, as plain JSON values; ``params`` where they are not the run's own.
 
     Raises:
         AirflowFailException: ``ConfigInvalid`` naming the Param or the setting that is wrong.
@@ -35,7 +36,13 @@ def plan_models(context: Any, **fixed: Any) -> list[dict[str, Any]]:
     identity = RunIdentity(dag_id=run.dag_id, run_id=run.run_id, at=run.run_after)
     with airflow_errors():
         settings = deployed_settings()
-        plans = plan_runs({**context["params"], **fixed}, settings, identity, read_catalogue(), package_version())
+        plans = plan_runs(
+            dict(context["params"] if params is None else params),
+            settings,
+            identity,
+            read_catalogue(),
+            package_version(),
+        )
     for plan in plans:
         log.info(
             "%s: job %s, version %s, %s on %s, %s rounds, %s workers, rows of %r, %r and %r%s",

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from f1_training.core.numbered import NumberedLog
 from f1_training.core.storage import open_store, storage_errors
 from f1_training.registry.card import CARD, ModelCard
 from trainer.contract import FailureReason, ObjectExistsError, ObjectStore, TrainingFailure
@@ -24,8 +25,6 @@ log = logging.getLogger(__name__)
 CHAMPION = "champion"
 ALIASES = "aliases"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-#: Other writers may come first; that many in a row are a mistake.
-WRITERS = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,14 +123,11 @@ class Registry:
 
     def alias(self, model_type: str, alias: str = CHAMPION) -> AliasEvent | None:
         """The alias' newest event."""
-        history = self.history(model_type, alias)
-        return history[-1] if history else None
+        return self._log(model_type, alias).newest()
 
     def history(self, model_type: str, alias: str = CHAMPION) -> list[AliasEvent]:
         """All events of an alias, oldest first."""
-        with storage_errors(self._uri):
-            names = self._store.list(f"{_folder(model_type)}/{ALIASES}/{alias}")
-            return [AliasEvent.from_json(self._store.read(name)) for name in names if name.endswith(".json")]
+        return self._log(model_type, alias).history()
 
     def promote(
         self, card: ModelCard, reason: str, at: str, still_wanted: Callable[[AliasEvent | None], bool] | None = None
@@ -151,13 +147,13 @@ class Registry:
         Raises:
             TrainingFailure: ``NetworkTimeout`` when others keep coming first.
         """
-        for _ in range(WRITERS):
-            newest = self.alias(card.model_type)
+
+        def make(newest: AliasEvent | None) -> AliasEvent | None:
             if newest is not None and newest.model_version == card.model_version:
                 return newest
             if still_wanted is not None and not still_wanted(newest):
                 return None
-            event = AliasEvent(
+            return AliasEvent(
                 alias=CHAMPION,
                 model_type=card.model_type,
                 number=newest.number + 1 if newest else 1,
@@ -167,16 +163,11 @@ class Registry:
                 reason=reason,
                 at=at,
             )
-            name = f"{_folder(card.model_type)}/{ALIASES}/{CHAMPION}/{event.number:06d}.json"
-            try:
-                with storage_errors(self._store.uri_of(name)):
-                    self._store.create(name, event.to_json().encode())
-            except ObjectExistsError:
-                log.info("%s: another writer came first", self._store.uri_of(name))
-                continue
-            return event
-        message = f"the alias {CHAMPION} of {card.model_type} changes all the time; start the task again"
-        raise TrainingFailure(FailureReason.NETWORK_TIMEOUT, message)
+
+        return self._log(card.model_type, CHAMPION).append(make)
+
+    def _log(self, model_type: str, alias: str) -> NumberedLog[AliasEvent]:
+        return NumberedLog(store=self._store, folder=f"{_folder(model_type)}/{ALIASES}/{alias}", kind=AliasEvent)
 
     def _registered(self, card: ModelCard) -> RegisteredModel:
         uri = self._store.uri_of(f"{_folder(card.model_type, card.model_version)}/{card.booster}")

@@ -27,12 +27,15 @@ def test_parsing_imports_nothing_heavy(dag: Any) -> None:
 
 
 def test_the_stages_are_task_groups_in_the_pipeline_s_order(dag: Any) -> None:
-    stages = ["snapshot", "validate", "train", "evaluate", "register"]
+    stages = ["gate", "snapshot", "validate", "train", "evaluate", "register"]
     assert dag["groups"] == sorted(["model", *(f"model.{stage}" for stage in stages)])
     tasks = [f"model.{stage}.{stage}" for stage in stages]
-    assert set(dag["edges"]) == {"plan", *tasks}
-    order = ["plan", *tasks]
-    for before, after in itertools.pairwise(order):
+    asks = "model.validate.ask_to_open"
+    assert set(dag["edges"]) == {"plan", asks, *tasks}
+    assert asks in dag["edges"]["model.validate.validate"]
+    order = ["plan", *tasks[:3], asks, *tasks[3:]]
+    assert dag["edges"][asks] == []
+    for before, after in itertools.pairwise(["plan", *tasks]):
         assert after in dag["edges"][before]
     for task, downstream in dag["edges"].items():
         assert all(order.index(d) > order.index(task) for d in downstream)

@@ -9,7 +9,6 @@ import pytest
 
 from f1_training.core.plan import RunPlan
 from f1_training.core.specs import training_spec
-from f1_training.registry import store as store_module
 from f1_training.registry.card import Inputs, ModelCard, model_card
 from f1_training.registry.store import AliasEvent, Registry
 from tests.fakes.run_plan import (
@@ -138,7 +137,7 @@ def test_a_newer_champion_that_came_first_stays(registry: Registry) -> None:
     assert [e.model_version for e in registry.history("tire_degradation")] == [newer.model_version]
 
 
-def test_writers_that_never_agree_give_up(registry: Registry) -> None:
+def test_writers_that_never_agree_give_up(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     count = 0
 
     def wanted(_: AliasEvent | None) -> bool:
@@ -147,12 +146,9 @@ def test_writers_that_never_agree_give_up(registry: Registry) -> None:
         registry.promote(make_card(PLAN, f"2026010{count}-000000-cccccc"), "came first", AT)
         return True
 
-    store_module_writers, store_module.WRITERS = store_module.WRITERS, 3
-    try:
-        with pytest.raises(TrainingFailure, match="changes all the time"):
-            registry.promote(CARD, "mine", AT, wanted)
-    finally:
-        store_module.WRITERS = store_module_writers
+    monkeypatch.setattr("f1_training.core.numbered.WRITERS", 3)
+    with pytest.raises(TrainingFailure, match="changes all the time"):
+        registry.promote(CARD, "mine", AT, wanted)
 
 
 def test_many_writers_at_once_leave_one_history_without_gaps(tmp_path: Path) -> None:

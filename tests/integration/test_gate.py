@@ -1,0 +1,141 @@
+"""Damaged data, from the first failed run to the approval, on a real Airflow: nobody trains on it in between."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.cloud import bigquery
+
+from composer.local import airflow_server, laps
+from f1_training.gate.gate import Gate, GateState
+from tests.integration import browser
+from tests.integration.stack_up import Up, up
+
+__all__ = ["up"]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+MODEL, STEP_S = "tire_degradation", 90.0
+ASKED = f"closed__{MODEL}__damaged"
+
+
+def eventually(look: Callable[[], Any], what: str) -> Any:
+    end = time.monotonic() + STEP_S
+    while not (found := look()):
+        assert time.monotonic() < end, f"not in time: {what}"
+        time.sleep(0.2)
+    return found
+
+
+@pytest.fixture
+def warehouse(up: Up) -> bigquery.Client:
+    return laps.emulator_client(up.info.bigquery)
+
+
+@pytest.fixture
+def damaged(warehouse: bigquery.Client) -> Iterator[Callable[[], None]]:
+    """Laps of the validation season are there twice, until the returned function mends it."""
+    table = f"{warehouse.project}.f1_strategy.validation"
+    whole = warehouse.query(f"SELECT * FROM `{table}`").result().to_arrow(create_bqstorage_client=False)
+
+    def write(sql: str) -> None:
+        config = bigquery.QueryJobConfig(destination=table, write_disposition="WRITE_TRUNCATE")
+        warehouse.query(sql, job_config=config).result(timeout=60)
+
+    write(f"SELECT * FROM `{table}` UNION ALL SELECT * FROM `{table}`")
+
+    def mend() -> None:
+        write(f"SELECT DISTINCT * FROM `{table}`")
+        assert warehouse.get_table(table).num_rows == whole.num_rows
+
+    yield mend
+    mend()
+
+
+def start(up: Up, run_id: str, dag_id: str = "f1_training", **conf: Any) -> None:
+    up.api.call("PATCH", f"/dags/{dag_id}?update_mask=is_paused", {"is_paused": False})
+    up.api.call("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "dag_run_id": run_id, "conf": conf})
+
+
+def ended(up: Up, run_id: str, dag_id: str = "f1_training") -> dict[str, str]:
+    """State of every task by its last name, once the run is over; the run's own as ``run``."""
+
+    def over() -> str | None:
+        state = (up.api.dag_run(dag_id, run_id) or {}).get("state")
+        return state if state in ("success", "failed") else None
+
+    state = eventually(over, f"{run_id} ends")
+    tasks = up.api.task_instances(dag_id, run_id)
+    return {**{t["task_id"].rpartition(".")[2]: t["state"] for t in tasks}, "run": state}
+
+
+def log_of(up: Up, run_id: str, name: str) -> str:
+    (task,) = (t for t in up.api.task_instances("f1_training", run_id) if t["task_id"].endswith(f".{name}"))
+    return up.api.task_log("f1_training", run_id, task)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(bool(browser.MISSING), reason=browser.MISSING)
+def test_damaged_data_closes_the_gate_until_somebody_approves_and_the_data_passes(
+    up: Up, damaged: Callable[[], None], tmp_path: Path
+) -> None:
+    conf = {"model_type": MODEL, "num_workers": 1, "rounds": 10}
+    start(up, "damaged", **conf)
+    first = ended(up, "damaged")
+    assert (first["run"], first["validate"], first["train"]) == ("failed", "failed", "upstream_failed")
+    gate = Gate(f"{up.places.storage_uri}/models")
+    closed = gate.newest(MODEL)
+    assert closed is not None
+    assert (closed.state, closed.run_id) == (GateState.CLOSED, "damaged")
+    assert "keys(validation" in closed.reason
+    assert len(up.api.attempts("f1_training", "damaged", {"task_id": "model.validate.validate", "map_index": 0})) == 0
+
+    start(up, "next", **conf)
+    second = ended(up, "next")
+    assert (second["gate"], second["snapshot"], second["ask_to_open"]) == ("failed", "upstream_failed", "skipped")
+    assert "was closed at" in log_of(up, "next", "gate")
+
+    asking = eventually(lambda: _waiting(up), "an approval is asked for")
+    assert closed.reason in asking["body"]
+    damaged()
+    with browser.airflow_page(up.info.airflow, tmp_path / "profile") as page:
+        try:
+            page.log_in("admin", airflow_server.password(up.places))
+            page.approve("f1_training_gate", ASKED, "approve")
+        finally:
+            page.screenshot(up.places.folder("screenshots") / "approval.png")
+    assert ended(up, ASKED, "f1_training_gate")["open"] == "success"
+    opened = gate.newest(MODEL)
+    assert opened is not None
+    assert (opened.state, opened.who, opened.reason) == (GateState.OPEN, "admin", closed.reason)
+
+    start(up, "after", **conf)
+    assert ended(up, "after")["run"] == "success"
+
+
+def _waiting(up: Up) -> Any:
+    found = up.api.call("GET", "/dags/~/dagRuns/~/hitlDetails?dag_id_pattern=f1_training_gate&response_received=false")
+    return next((d for d in found["hitl_details"] if d["task_instance"]["dag_run_id"] == ASKED), None)
+
+
+@pytest.mark.usefixtures("damaged")
+def test_data_that_still_fails_keeps_it_closed_unless_forced(up: Up) -> None:
+    gate = Gate(f"{up.places.storage_uri}/models")
+    start(up, "by-hand", "f1_training_gate", action="close", model_type=MODEL, reason="laps look odd")
+    assert ended(up, "by-hand", "f1_training_gate")["close"] == "success"
+    closed = gate.newest(MODEL)
+    assert closed is not None
+    assert (closed.who, closed.reason) == ("admin", "laps look odd")
+
+    start(up, "refused", "f1_training_gate", action="open", model_type=MODEL, reason="try")
+    refused = ended(up, "refused", "f1_training_gate")
+    assert (refused["run"], refused["validate"], refused["open"]) == ("failed", "failed", "upstream_failed")
+    assert gate.newest(MODEL) == closed
+
+    start(up, "forced", "f1_training_gate", action="open", model_type=MODEL, reason="known", force=True)
+    assert ended(up, "forced", "f1_training_gate")["open_by_force"] == "success"
+    assert [e.state.value for e in gate.history(MODEL)][-2:] == ["closed", "open"]
+    start(up, "what-happened", "f1_training_gate", action="history", model_type="all")
+    assert ended(up, "what-happened", "f1_training_gate")["history"] == "success"
+    lines = up.api.xcom("f1_training_gate", "what-happened", "history")
+    assert lines[-1].endswith(f"{MODEL} open by admin: known")
