@@ -172,6 +172,8 @@ class Assembly:
                 image.path(folder).mkdir(parents=True, exist_ok=True)
             case ["echo", text, ">", path]:
                 image.path(path).write_text(f"{text}\n")
+            case ["python", "-m", "pip", "uninstall", *_]:
+                pass  # the base's own
             case ["apt-get", "update"] | ["rm", "-rf", "/var/lib/apt/lists/*"]:
                 pass
             case _:
