@@ -24,6 +24,7 @@ PROJECT = re.compile(r"[a-z][a-z0-9.:-]{1,61}[a-z0-9]")
 DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
 SPOT_LABEL = "cloud.google.com/gke-spot"
 DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+IMAGE = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:\w[\w.-]{0,127})?", re.ASCII)
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -149,11 +150,14 @@ class Settings:
 
 def _require_traceable(name: str, image: str) -> None:
     """An image must stay the one that was tested, whatever is pushed later."""
-    rest, _, digest = image.partition("@")
-    tag = rest.rpartition("/")[2].partition(":")[2]
-    if digest:
+    if not image:
+        return
+    address, at, digest = image.partition("@")
+    require(bool(IMAGE.fullmatch(address)), name, f"is {image!r}; expected an address such as host/project/name:1.2.3")
+    tag = address.rpartition("/")[2].partition(":")[2]
+    if at:
         require(bool(DIGEST.fullmatch(digest)), name, f"is {image!r}; a digest is sha256: and 64 hexadecimal digits")
-    elif image:
+    else:
         fix = "give its digest (name@sha256:...), or at least a version as its tag"
         require(tag not in ("", "latest"), name, f"is {image!r}, which may be another image tomorrow; {fix}")
 

@@ -53,6 +53,12 @@ def test_a_missing_variable_is_named_with_an_example() -> None:
         ({"image": "region-docker.pkg.dev/p/f1/training-worker:latest"}, "another image tomorrow"),
         ({"image": "registry:5000/training-worker"}, "another image tomorrow"),
         ({"image": "name@sha256:abc"}, "a digest is sha256: and 64"),
+        ({"image": "training-worker:0.1.0@"}, "a digest is sha256: and 64"),
+        ({"image": "training-worker:0.1.0@sha256:" + "0A" * 32}, "a digest is sha256: and 64"),
+        ({"image": "https://region-docker.pkg.dev/p/f1/training-worker:0.1.0"}, "expected an address such as"),
+        ({"image": "region-docker.pkg.dev/P/f1/training-worker:0.1.0"}, "expected an address such as"),
+        ({"image": "training-worker:0.1.0 "}, "expected an address such as"),
+        ({"image": "training-worker:"}, "expected an address such as"),
         ({"evaluator_image": "evaluator:latest"}, "evaluator_image: is 'evaluator:latest'"),
         ({"uris": {**URIS, "models": "/folder"}}, "uris.models: is '/folder'"),
         ({"uris": {"models": "gs://m"}}, "uris.checkpoints: is missing"),
@@ -95,6 +101,8 @@ def test_spot_nodes_are_asked_for_in_one_place_only(name: str) -> None:
         "region-docker.pkg.dev/p/f1/training-worker:0.1.0@sha256:" + "0a" * 32,
         "registry:5000/training-worker:0.1.0",
         "training-worker:latest-but-one",
+        "training-worker:latest@sha256:" + "0a" * 32,
+        "f1-training/training-worker:local",
     ],
 )
 def test_images_that_stay_the_same_are_taken(image: str) -> None:
