@@ -21,6 +21,7 @@ from f1_training.operators import (
     RegisterModelOperator,
     SnapshotOperator,
     plan_models,
+    tell_team,
 )
 from trainer.contract import Engine, read_catalogue
 from trainer.contract.spec import DEFAULT_WORKERS, MAX_WORKERS
@@ -138,6 +139,7 @@ with DAG(
         "retries": TRIES_FOR_KILLED_PROCESSES,
         "retry_delay": ADOPT_AFTER,
         "retry_policy": ReasonedRetryPolicy(),
+        "on_failure_callback": tell_team,
     },
     tags=["f1", "training"],
     doc_md=DOC,

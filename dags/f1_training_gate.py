@@ -21,6 +21,7 @@ from f1_training.operators import (
     SnapshotOperator,
     models_asked,
     plan_models,
+    tell_team,
 )
 from f1_training.operators.gate import told
 from f1_training.operators.planning import deployed_settings
@@ -74,6 +75,7 @@ with DAG(
         "retries": TRIES_FOR_KILLED_PROCESSES,
         "retry_delay": ADOPT_AFTER,
         "retry_policy": ReasonedRetryPolicy(),
+        "on_failure_callback": tell_team,
     },
     tags=["f1", "training"],
     doc_md=DOC,

@@ -6,7 +6,13 @@ from datetime import UTC, datetime
 
 from airflow.sdk import DAG
 
-from f1_training.operators import ADOPT_AFTER, TRIES_FOR_KILLED_PROCESSES, ReaperOperator, ReasonedRetryPolicy
+from f1_training.operators import (
+    ADOPT_AFTER,
+    TRIES_FOR_KILLED_PROCESSES,
+    ReaperOperator,
+    ReasonedRetryPolicy,
+    tell_team,
+)
 
 DOC = """
 ### f1_training_reaper
@@ -27,6 +33,7 @@ with DAG(
         "retries": TRIES_FOR_KILLED_PROCESSES,
         "retry_delay": ADOPT_AFTER,
         "retry_policy": ReasonedRetryPolicy(),
+        "on_failure_callback": tell_team,
     },
     tags=["f1", "training"],
     doc_md=DOC,

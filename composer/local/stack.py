@@ -91,8 +91,12 @@ def environment(places: Places, info: StackInfo) -> dict[str, str]:
         # The catalogue's CPU requests are a node's; here workers share the machine's cores.
         "threads": 1,
         "pod_environment": {"BIGQUERY_STORAGE_EMULATOR_HOST": info.bigquery_storage},
+        # Settings to try, and connections that they name.
+        **json.loads(os.environ.get("F1_SETTINGS") or "{}"),
     }
+    given = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW_CONN_")}
     variables = {
+        **given,
         "BIGQUERY_EMULATOR_HOST": info.bigquery,
         "BIGQUERY_STORAGE_EMULATOR_HOST": info.bigquery_storage,
         "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps(

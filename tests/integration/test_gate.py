@@ -1,5 +1,6 @@
 """Damaged data, from the first failed run to the approval, on a real Airflow: nobody trains on it in between."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from google.cloud import bigquery
 
 from composer.local import airflow_server, laps
 from f1_training.gate.gate import Gate, GateState
+from tests.fakes.receiver import Received, http_receiver
 from tests.integration import browser
 from tests.integration.stack_up import Up, up
 
@@ -25,6 +27,17 @@ def eventually(look: Callable[[], Any], what: str) -> Any:
         assert time.monotonic() < end, f"not in time: {what}"
         time.sleep(0.2)
     return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def receiver() -> Iterator[Received]:
+    """The data team's Slack; before the stack is up, which is told of it."""
+    with http_receiver() as received, pytest.MonkeyPatch.context() as patch:
+        routes = {"data": [{"kind": "slack", "conn_id": "slack_data"}]}
+        patch.setenv("F1_SETTINGS", json.dumps({"alerts": {"routes": routes}}))
+        connection = {"conn_type": "slackwebhook", "host": received.url, "password": "T0/secret"}
+        patch.setenv("AIRFLOW_CONN_SLACK_DATA", json.dumps(connection))
+        yield received
 
 
 @pytest.fixture
@@ -77,7 +90,7 @@ def log_of(up: Up, run_id: str, name: str) -> str:
 @pytest.mark.browser
 @pytest.mark.skipif(bool(browser.MISSING), reason=browser.MISSING)
 def test_damaged_data_closes_the_gate_until_somebody_approves_and_the_data_passes(
-    up: Up, damaged: Callable[[], None], tmp_path: Path
+    up: Up, damaged: Callable[[], None], tmp_path: Path, receiver: Received
 ) -> None:
     conf = {"model_type": MODEL, "num_workers": 1, "rounds": 10}
     start(up, "damaged", **conf)
@@ -89,6 +102,12 @@ def test_damaged_data_closes_the_gate_until_somebody_approves_and_the_data_passe
     assert (closed.state, closed.run_id) == (GateState.CLOSED, "damaged")
     assert "keys(validation" in closed.reason
     assert len(up.api.attempts("f1_training", "damaged", {"task_id": "model.validate.validate", "map_index": 0})) == 0
+
+    ((_, told),) = receiver.posts
+    text = told["blocks"][0]["text"]["text"]
+    assert "DataInvalid: validate of tire_degradation failed" in text
+    assert closed.report_uri in text
+    assert "keys(validation" in text
 
     start(up, "next", **conf)
     second = ended(up, "next")

@@ -11,7 +11,7 @@
 | ``PermissionDenied``, ``ConfigInvalid``, ``Bug`` | no | | | |
 
 All together there are 3 retries of a task, after 60 s, 120 s, 240 s (at most 600 s). Every next attempt of training
-goes on at the last committed round. Who is to be told is part of the decision; nothing sends it yet.
+goes on at the last committed round. Who is told is part of the decision; :mod:`f1_training.alerts` sends it.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from f1_training.core.retry import RetrySettings
+from f1_training.core.retry import RetrySettings, Team
 from trainer.contract import ContractError, FailureReason, TrainingFailure
 from trainer.contract.fields import decode, require
 
@@ -25,6 +25,8 @@ DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
 SPOT_LABEL = "cloud.google.com/gke-spot"
 DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 IMAGE = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:\w[\w.-]{0,127})?", re.ASCII)
+OWNERS = "owners"
+ROUTES = (*(team.value for team in Team if team.value), OWNERS)
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -68,6 +70,45 @@ class Uris:
             require("://" in uri, name, f"is {uri!r}; expected a URI such as gs://bucket/folder")
 
 
+class ChannelKind(enum.StrEnum):
+    """How people are reached."""
+
+    SLACK = "slack"
+    PAGERDUTY = "pagerduty"
+    EMAIL = "email"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Channel:
+    """One way to reach people: the Airflow connection ``conn_id``; an e-mail goes ``to`` these addresses."""
+
+    kind: ChannelKind
+    conn_id: str
+    to: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        require(bool(self.conn_id), "conn_id", "is empty; the id of an Airflow connection")
+        mail = self.kind is ChannelKind.EMAIL
+        require(mail == bool(self.to), "to", "is for e-mail, and needed there: a list of addresses")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AlertSettings:
+    """Who is told: channels by team (``data``, ``ml``, ``on-call``); ``owners`` hear of whatever has no team or route.
+
+    The same failure of the same task is told again after ``repeat_after_s`` at the earliest. Without channels, alerts
+    are kept below ``<artifacts>/_alerts/outbox``.
+    """
+
+    routes: Mapping[str, tuple[Channel, ...]] = field(default_factory=dict)
+    repeat_after_s: float = 3600.0
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.routes) - set(ROUTES))
+        require(not unknown, "routes", f"names {', '.join(unknown)}; teams are {', '.join(ROUTES)}")
+        require(self.repeat_after_s >= 0, "repeat_after_s", f"is {self.repeat_after_s}; 0 or more")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """One deployment. Only ``project``, ``image`` and ``uris`` have no default.
@@ -79,7 +120,7 @@ class Settings:
     ``queue`` is a Kueue LocalQueue. A job that is not over within ``defer_after_s`` is handed to the triggerer. The
     newest ``checkpoints_kept`` checkpoints of a run that succeeded stay. ``heartbeat_s``, ``regroup_grace_s`` (0: the
     survivors go on at once) and ``partition_s`` are the limits of :class:`trainer.contract.Limits`. ``retry`` says how
-    often an attempt is made again.
+    often an attempt is made again, ``alerts`` who is told when it is not.
     """
 
     project: str
@@ -115,6 +156,7 @@ class Settings:
     snapshot_days: int = 7
     checkpoints_kept: int = 3
     retry: RetrySettings = field(default_factory=RetrySettings)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
 
     def __post_init__(self) -> None:
         require(bool(PROJECT.fullmatch(self.project)), "project", f"is {self.project!r}; a Google Cloud project id")

@@ -1,6 +1,7 @@
 """Operators of the DAGs. What is heavy is imported when a task runs, never when a DAG file is parsed."""
 
 import f1_training.operators.retries  # noqa: F401 - first, as it says which Airflow is needed
+from f1_training.operators.alerting import tell_team
 from f1_training.operators.checks import DataChecksOperator
 from f1_training.operators.evaluation import EvaluationOperator
 from f1_training.operators.gate import AskToOpenOperator, ChangeGateOperator, GateOperator, models_asked
@@ -30,4 +31,5 @@ __all__ = [
     "SnapshotOperator",
     "models_asked",
     "plan_models",
+    "tell_team",
 ]

@@ -41,6 +41,8 @@ class DataChecksOperator(BaseOperator):
         self.plan = plan
         self.snapshots = snapshots
         self.closes_gate = closes_gate
+        #: Where the report is, once there is one: for whoever is told of a failure.
+        self.report_uri = ""
 
     def execute(self, context: Any) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Check, report, and fail with ``DataInvalid`` if a check failed."""
@@ -58,6 +60,7 @@ class DataChecksOperator(BaseOperator):
             report = checks.report(results, plan.table_name)
             with storage_errors(f"{plan.artifacts_uri}/{REPORT}"):
                 open_store(plan.artifacts_uri).put(REPORT, json.dumps(report, indent=2).encode())
+            self.report_uri = f"{plan.artifacts_uri}/{REPORT}"
             if self.closes_gate:
                 self._close_gate(plan, results)
             checks.require_passed(results, plan.table_name)
@@ -74,7 +77,7 @@ class DataChecksOperator(BaseOperator):
             who=f"the validation of run {plan.run_id}",
             reason=f"{len(failed)} of {len(results)} checks failed: {named}",
             run_id=plan.run_id,
-            report_uri=f"{plan.artifacts_uri}/{REPORT}",
+            report_uri=self.report_uri,
         )
         gate = Gate(plan.settings.uris.models)
         for model in readers(read_catalogue(), {result.split for result in failed}):
