@@ -10,7 +10,7 @@ export UV_CACHE_DIR ?= $(CURDIR)/var/cache/uv
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/var/cache/bytecode
 
-.PHONY: help run runs preflight up down airflow score test test-newest test-cluster chaos bench check lock clean requirements.txt
+.PHONY: help run runs preflight gate up down airflow score test test-newest test-cluster chaos bench check lock clean requirements.txt
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -42,6 +42,9 @@ runs: $(VENV)/.run ## attempts of the newest runs, why each failed, what was dec
 
 preflight: $(VENV)/.run ## whether a deployment can train, check by check: MODEL= ENGINE= DEVICE= (AIRFLOW_URL= AIRFLOW_TOKEN=)
 	@exec $(BIN)/python -m composer.preflight --model "$(MODEL)" --engine "$(ENGINE)" --device "$(DEVICE)"
+
+gate: $(VENV)/.run ## who closed a model's gate, and opening it: ACTION=history|open|close REASON= MODEL= FORCE=1 (AIRFLOW_URL= AIRFLOW_TOKEN=)
+	@exec $(BIN)/python -m composer.gate --action "$(or $(ACTION),history)" --model "$(or $(MODEL),all)" --reason "$(REASON)" --force "$(FORCE)"
 
 up: $(VENV)/.run ## Airflow and the stand-ins in the background, to look at; PORT=8080
 	@exec $(BIN)/python -m composer.local.up up --port "$(or $(PORT),8080)"

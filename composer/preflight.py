@@ -1,8 +1,4 @@
-"""``make preflight``: run the DAG ``f1_preflight`` and print what it found.
-
-On the Airflow of ``AIRFLOW_URL`` and ``AIRFLOW_TOKEN`` (for Cloud Composer the environment's web server, and ``gcloud
-auth print-access-token``), else on the one that ``make up`` started, else on one that lives as long as the run.
-"""
+"""``make preflight``: run the DAG ``f1_preflight`` and print what it found; :mod:`composer.on_airflow` says where."""
 
 from __future__ import annotations
 
@@ -12,14 +8,13 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from composer.local import laps
 from composer.local.airflow_api import AirflowApi, AirflowApiError
-from composer.local.places import Places
 from composer.local.processes import ProcessFailedError
-from composer.local.stack import StackInfo, StackInUseError, new_stack, running_stack
+from composer.local.stack import StackInUseError
+from composer.on_airflow import airflow, follow, start
 from f1_training.core.settings import POOL
 from f1_training.preflight.report import Finding, Verdict, failed, table, tried
 from trainer.contract import FailureReason, TrainingFailure
@@ -28,7 +23,6 @@ from trainer.contract.fields import decode
 DAG_ID = "f1_preflight"
 TRAINING = "f1_training"
 RUN_S = 3600.0
-FOUND_S = 90.0
 NEXT = 'airflow pools set f1_training 4 "jobs in Kubernetes" --include-deferred'
 
 
@@ -49,9 +43,8 @@ def run(
     if pool.verdict is Verdict.FAIL:
         return [pool]  # its probes would wait for ever
     run_id = f"preflight-{time.strftime('%Y%m%dT%H%M%S')}"
-    api.call("POST", f"/dags/{DAG_ID}/dagRuns", {"logical_date": None, "dag_run_id": run_id, "conf": dict(conf)})
-    say(f"run {run_id}: {api.url}/dags/{DAG_ID}/runs/{run_id}")
-    return [pool, *_findings(api, run_id, _ended(api, run_id, say, deadline_s))]
+    start(api, DAG_ID, run_id, conf, say)
+    return [pool, *_findings(api, run_id, follow(api, DAG_ID, run_id, say, deadline_s=deadline_s))]
 
 
 def _pool(api: AirflowApi) -> str:
@@ -66,22 +59,6 @@ def _pool(api: AirflowApi) -> str:
     return f"{POOL}: {found['slots']} jobs at once"
 
 
-def _ended(api: AirflowApi, run_id: str, say: Callable[[str], None], deadline_s: float) -> list[dict[str, Any]]:
-    end, seen = time.monotonic() + deadline_s, dict[str, str | None]()
-    while True:
-        state = (api.dag_run(DAG_ID, run_id) or {}).get("state")
-        tasks = api.task_instances(DAG_ID, run_id)
-        for task in sorted(tasks, key=lambda t: t["start_date"] or ""):
-            if task["state"] and seen.get(task["task_id"]) != task["state"]:
-                seen[task["task_id"]] = task["state"]
-                say(f"{task['task_id']}: {task['state']}")
-        if state in ("success", "failed"):
-            return tasks
-        if time.monotonic() > end:
-            raise TimeoutError(f"run {run_id} of {DAG_ID} did not end within {deadline_s:.0f} s")
-        time.sleep(0.5)
-
-
 def _findings(api: AirflowApi, run_id: str, tasks: Sequence[Mapping[str, Any]]) -> list[Finding]:
     with contextlib.suppress(AirflowApiError):
         found = api.xcom(DAG_ID, run_id, "report", key="findings")
@@ -89,44 +66,6 @@ def _findings(api: AirflowApi, run_id: str, tasks: Sequence[Mapping[str, Any]]) 
     broken = next((t for t in tasks if t["state"] == "failed"), None)
     log = api.task_log(DAG_ID, run_id, broken) if broken else "no task failed; was the run ended by hand?"
     raise PreflightError(f"run {run_id} came to no report; the end of its log:\n{log}")
-
-
-@contextlib.contextmanager
-def airflow(say: Callable[[str], None]) -> Iterator[AirflowApi]:
-    """The Airflow to ask; one that is started for it ends with it.
-
-    Raises:
-        StackInUseError: another process starts one in the same folder.
-    """
-    if os.environ.get("AIRFLOW_URL"):
-        url = os.environ["AIRFLOW_URL"].rstrip("/")
-        yield AirflowApi(url, token=os.environ.get("AIRFLOW_TOKEN", ""))
-        return
-    places = Places.default()
-    if info := running_stack(places):
-        say(f"using the stack that is up at {info.airflow}")
-        yield _ready(info.api(places), info)
-        return
-    say("starting Airflow and the stand-ins of BigQuery and Kubernetes")
-    with new_stack(places) as stack:
-        info = stack.start_stand_ins()
-        stack.start_airflow()
-        yield _ready(stack.wait_for_airflow(), info)
-
-
-def _ready(api: AirflowApi, info: StackInfo) -> AirflowApi:
-    """Rows to train on, and DAGs that are found and not paused."""
-    laps.ensure_laps(laps.emulator_client(info.bigquery))
-    end = time.monotonic() + FOUND_S
-    for dag_id in (DAG_ID, TRAINING):
-        while True:
-            with contextlib.suppress(AirflowApiError):
-                api.call("PATCH", f"/dags/{dag_id}?update_mask=is_paused", {"is_paused": False})
-                break
-            if time.monotonic() > end:
-                raise TimeoutError(f"Airflow did not find the DAG {dag_id} within {FOUND_S:.0f} s")
-            time.sleep(0.3)
-    return api
 
 
 def main() -> int:
@@ -143,7 +82,7 @@ def main() -> int:
         print(f"{time.strftime('%H:%M:%S')}  {line}", flush=True)
 
     try:
-        with airflow(say) as api:
+        with airflow(say, (DAG_ID, TRAINING)) as api:
             findings = run(api, {name: value for name, value in asked.items() if value}, say=say)
     except (AirflowApiError, PreflightError, ProcessFailedError, StackInUseError, TimeoutError) as e:
         print(f"error: {e}", file=sys.stderr)

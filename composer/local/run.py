@@ -179,6 +179,8 @@ def _why(api: AirflowApi, run_id: str, tasks: list[dict[str, Any]], request: Run
     first = min(failed, key=lambda t: t["end_date"] or "")
     log = api.task_log(DAG_ID, run_id, first)
     again = f"make run RUN_ID={run_id}" + (f" LAPS={request.laps}" if request.laps else "")
+    if stage_of(first["task_id"]) in ("gate", "validate"):
+        again = f"make gate ACTION=open REASON='the laps are mended', then {again}"
     return f"{stage_of(first['task_id'])} failed; the end of its log:\n{log}\n\nto go on where it stopped: {again}"
 
 

@@ -1,6 +1,7 @@
 """Damaged data, from the first failed run to the approval, on a real Airflow: nobody trains on it in between."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from composer.local import airflow_server, laps
 from f1_training.gate.gate import Gate, GateState
 from tests.fakes.receiver import Received, http_receiver
 from tests.integration import browser
-from tests.integration.stack_up import Up, up
+from tests.integration.stack_up import Up, command, up
 
 __all__ = ["up"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -140,21 +141,33 @@ def _waiting(up: Up) -> Any:
 @pytest.mark.usefixtures("damaged")
 def test_data_that_still_fails_keeps_it_closed_unless_forced(up: Up) -> None:
     gate = Gate(f"{up.places.storage_uri}/models")
-    start(up, "by-hand", "f1_training_gate", action="close", model_type=MODEL, reason="laps look odd")
-    assert ended(up, "by-hand", "f1_training_gate")["close"] == "success"
+    done = command("composer.gate", "--action", "close", "--reason", "laps look odd", environment=up.environment)
+    assert done.returncode == 0, done.stderr
     closed = gate.newest(MODEL)
     assert closed is not None
     assert (closed.who, closed.reason) == ("admin", "laps look odd")
 
-    start(up, "refused", "f1_training_gate", action="open", model_type=MODEL, reason="try")
-    refused = ended(up, "refused", "f1_training_gate")
-    assert (refused["run"], refused["validate"], refused["open"]) == ("failed", "failed", "upstream_failed")
+    done = command("composer.gate", "--action", "open", "--reason", "try", environment=up.environment)
+    assert done.returncode == os.EX_SOFTWARE
+    assert "model.validate failed" in done.stderr
+    assert "checks failed: keys(validation" in done.stderr
     assert gate.newest(MODEL) == closed
 
-    start(up, "forced", "f1_training_gate", action="open", model_type=MODEL, reason="known", force=True)
-    assert ended(up, "forced", "f1_training_gate")["open_by_force"] == "success"
+    words = ("--action", "open", "--reason", "known", "--force", "1")
+    done = command("composer.gate", *words, environment=up.environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].endswith(f"{MODEL} open by admin: known")
     assert [e.state.value for e in gate.history(MODEL)][-2:] == ["closed", "open"]
-    start(up, "what-happened", "f1_training_gate", action="history", model_type="all")
-    assert ended(up, "what-happened", "f1_training_gate")["history"] == "success"
-    lines = up.api.xcom("f1_training_gate", "what-happened", "history")
-    assert lines[-1].endswith(f"{MODEL} open by admin: known")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--action", "shut"), "ACTION is 'shut'; one of open, close, history"),
+        (("--action", "open"), "REASON is empty; say why"),
+    ],
+)
+def test_a_wrong_command_is_refused_before_anything_is_started(words: tuple[str, ...], said: str) -> None:
+    done = command("composer.gate", *words, environment={**os.environ, "PYTHONPATH": f".{os.pathsep}plugins"})
+    assert (done.returncode, done.stdout) == (os.EX_USAGE, "")
+    assert said in done.stderr
