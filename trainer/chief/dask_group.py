@@ -30,6 +30,7 @@ from trainer.chief.group import (
     Progress,
     Reply,
     ignore_progress,
+    naming,
 )
 from trainer.chief.settle import GONE, Pulse, settle
 from trainer.contract import FailureReason, TrainingFailure, TrainingSpec
@@ -169,6 +170,8 @@ class DaskGroup:
 
         try:
             return await settle(tasks, command, pulse, kill)
+        except GroupLostError as e:
+            raise naming(e, self.silent() & set(command.arguments)) from e
         finally:
             self._pulse = None
 

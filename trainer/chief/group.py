@@ -183,6 +183,17 @@ class Verdict:
         return TrainingFailure(reason, message)
 
 
+def naming(error: GroupLostError, silent: Collection[int]) -> GroupLostError:
+    """``error`` with the ``silent`` workers as its cause, where it names none.
+
+    Peers may notice a silence before the chief does; then all that is known is that they lost somebody.
+    """
+    if error.lost or not silent:
+        return error
+    lost = sorted(silent)
+    return GroupLostError(error.reason, f"{error}; nothing is heard of workers {', '.join(map(str, lost))}", lost)
+
+
 def cause_of(error: BaseException) -> FailureReason | type[SilentError]:
     """The entry of :data:`PRECEDENCE` that ``error`` counts as."""
     if isinstance(error, SilentError):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from trainer.chief.group import Command, GroupLostError, Reply, ignore_progress
+from trainer.chief.group import Command, GroupLostError, Reply, ignore_progress, naming
 from trainer.chief.settle import Pulse, settle
 from trainer.contract import FailureReason, TrainingFailure
 
@@ -153,3 +153,13 @@ def _silent_once() -> Callable[[], dict[int, float]]:
     """Heartbeats that were not read while the loop stood still, and are read right after it."""
     began = time.monotonic()
     return lambda: {0: 31.0} if 0.5 < time.monotonic() - began < 0.62 else {}
+
+
+def test_whom_peers_lost_before_the_chief_did_is_named_by_its_silence() -> None:
+    error = GroupLostError(FailureReason.NETWORK_PARTITION, "worker 0 during train: a peer is silent")
+    named = naming(error, {2, 1})
+    assert (named.reason, named.lost) == (FailureReason.NETWORK_PARTITION, (1, 2))
+    assert str(named) == "worker 0 during train: a peer is silent; nothing is heard of workers 1, 2"
+    assert naming(error, set()) is error
+    known = GroupLostError(FailureReason.WORKERS_LOST, "worker 1 is gone", [1])
+    assert naming(known, {2}) is known
