@@ -10,18 +10,15 @@ from airflow.sdk import DAG, Param, TaskGroup, get_current_context, task, task_g
 from f1_training.core.plan import ALL_MODELS
 from f1_training.core.settings import POOL
 from f1_training.operators import (
-    ADOPT_AFTER,
-    TRIES_FOR_KILLED_PROCESSES,
     AskToOpenOperator,
     DaskTrainingOperator,
     DataChecksOperator,
     EvaluationOperator,
     GateOperator,
-    ReasonedRetryPolicy,
     RegisterModelOperator,
     SnapshotOperator,
+    default_args,
     plan_models,
-    tell_team,
 )
 from trainer.contract import Engine, read_catalogue
 from trainer.contract.spec import DEFAULT_WORKERS, MAX_WORKERS
@@ -134,13 +131,7 @@ with DAG(
     max_active_runs=4,
     is_paused_upon_creation=True,
     params=params(),
-    default_args={
-        "owner": "race-strategy",
-        "retries": TRIES_FOR_KILLED_PROCESSES,
-        "retry_delay": ADOPT_AFTER,
-        "retry_policy": ReasonedRetryPolicy(),
-        "on_failure_callback": tell_team,
-    },
+    default_args=default_args(),
     tags=["f1", "training"],
     doc_md=DOC,
 ) as dag:

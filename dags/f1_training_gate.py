@@ -13,15 +13,12 @@ from f1_training.core.failures import airflow_errors
 from f1_training.core.plan import ALL_MODELS
 from f1_training.gate.gate import Gate
 from f1_training.operators import (
-    ADOPT_AFTER,
-    TRIES_FOR_KILLED_PROCESSES,
     ChangeGateOperator,
     DataChecksOperator,
-    ReasonedRetryPolicy,
     SnapshotOperator,
+    default_args,
     models_asked,
     plan_models,
-    tell_team,
 )
 from f1_training.operators.gate import told
 from f1_training.operators.planning import deployed_settings
@@ -70,13 +67,7 @@ with DAG(
         "reason": Param("", type="string", title="Reason", description="Why, for who comes after."),
         "force": Param(False, type="boolean", title="Force", description="Open although the data fails its checks."),
     },
-    default_args={
-        "owner": "race-strategy",
-        "retries": TRIES_FOR_KILLED_PROCESSES,
-        "retry_delay": ADOPT_AFTER,
-        "retry_policy": ReasonedRetryPolicy(),
-        "on_failure_callback": tell_team,
-    },
+    default_args=default_args(),
     tags=["f1", "training"],
     doc_md=DOC,
 ) as dag:

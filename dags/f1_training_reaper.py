@@ -6,13 +6,7 @@ from datetime import UTC, datetime
 
 from airflow.sdk import DAG
 
-from f1_training.operators import (
-    ADOPT_AFTER,
-    TRIES_FOR_KILLED_PROCESSES,
-    ReaperOperator,
-    ReasonedRetryPolicy,
-    tell_team,
-)
+from f1_training.operators import ReaperOperator, default_args
 
 DOC = """
 ### f1_training_reaper
@@ -28,13 +22,7 @@ with DAG(
     start_date=datetime(2026, 1, 5, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    default_args={
-        "owner": "race-strategy",
-        "retries": TRIES_FOR_KILLED_PROCESSES,
-        "retry_delay": ADOPT_AFTER,
-        "retry_policy": ReasonedRetryPolicy(),
-        "on_failure_callback": tell_team,
-    },
+    default_args=default_args(),
     tags=["f1", "training"],
     doc_md=DOC,
 ) as dag:

@@ -1,11 +1,14 @@
-"""What a pod is to try before anything is trained: :class:`ProbeSpec`, for ``trainer.probe``."""
+"""What is tried before anything is trained: by a pod (:class:`ProbeSpec`, for ``trainer.probe``), and by Airflow."""
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from typing import ClassVar
 
 from trainer.contract.fields import Document, require
+from trainer.contract.objects import ObjectExistsError, ObjectStore
+from trainer.contract.outcome import FailureReason, TrainingFailure
 from trainer.contract.spec import JOB_ID, TABLE, Device, Engine, OutputUris
 
 
@@ -37,3 +40,28 @@ class ProbeSpec(Document):
 
 #: Where objects that are only tried go, below a run's folder.
 FOLDER = "preflight"
+
+
+def create_once(store: ObjectStore) -> str:
+    """Create an object in :data:`FOLDER`, find that it cannot be created again with other content, and read it.
+
+    Returns its name, for whoever may remove it.
+
+    Raises:
+        TrainingFailure: ``ConfigInvalid`` when the store let a second writer replace the object.
+        OSError: what the store refused.
+    """
+    name = f"{FOLDER}/{uuid.uuid4().hex}"
+    store.create(name, b"first")
+    try:
+        store.create(name, b"second")
+    except ObjectExistsError:
+        pass
+    else:
+        message = f"{store.uri}: an object was replaced although it may only be created; is this an object store?"
+        raise TrainingFailure(FailureReason.CONFIG_INVALID, message)
+    if store.read(name) != b"first":
+        raise TrainingFailure(
+            FailureReason.CONFIG_INVALID, f"{store.uri}: an object reads otherwise than it was written"
+        )
+    return name

@@ -1,21 +1,19 @@
 """Operators of the DAGs. What is heavy is imported when a task runs, never when a DAG file is parsed."""
 
 import f1_training.operators.retries  # noqa: F401 - first, as it says which Airflow is needed
-from f1_training.operators.alerting import tell_team
 from f1_training.operators.checks import DataChecksOperator
+from f1_training.operators.defaults import default_args
 from f1_training.operators.evaluation import EvaluationOperator
 from f1_training.operators.gate import AskToOpenOperator, ChangeGateOperator, GateOperator, models_asked
 from f1_training.operators.planning import plan_models
 from f1_training.operators.preflight import PreflightChecksOperator, PreflightReportOperator, ProbeOperator
 from f1_training.operators.reaper import ReaperOperator
 from f1_training.operators.register import RegisterModelOperator
-from f1_training.operators.retries import ADOPT_AFTER, TRIES_FOR_KILLED_PROCESSES, ReasonedRetryPolicy
+from f1_training.operators.retries import ReasonedRetryPolicy
 from f1_training.operators.snapshot import SnapshotOperator
 from f1_training.operators.training import DaskTrainingOperator
 
 __all__ = [
-    "ADOPT_AFTER",
-    "TRIES_FOR_KILLED_PROCESSES",
     "AskToOpenOperator",
     "ChangeGateOperator",
     "DaskTrainingOperator",
@@ -29,7 +27,7 @@ __all__ = [
     "ReasonedRetryPolicy",
     "RegisterModelOperator",
     "SnapshotOperator",
+    "default_args",
     "models_asked",
     "plan_models",
-    "tell_team",
 ]

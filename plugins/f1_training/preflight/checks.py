@@ -20,8 +20,8 @@ from f1_training.kubernetes.manifests import Manifest
 from f1_training.kubernetes.permissions import NEEDED, Permission
 from f1_training.kubernetes.quota import shortfalls, wanted
 from f1_training.preflight.report import Finding, Verdict, tried
-from trainer.contract import FailureReason, ObjectExistsError, TrainingFailure
-from trainer.contract.probe import FOLDER
+from trainer.contract import FailureReason, TrainingFailure
+from trainer.contract.probe import FOLDER, create_once
 
 #: Rows of the table that probes read.
 PROBE_ROWS = 3
@@ -112,16 +112,9 @@ def _quota(plan: RunPlan, deployment: Deployment) -> str:
 
 
 def _storage(uri: str) -> str:
-    store, name = open_store(uri), f"{FOLDER}/{uuid.uuid4().hex}"
+    store = open_store(uri)
     with storage_errors(uri):
-        store.create(name, b"first")
-        try:
-            store.create(name, b"second")
-        except ObjectExistsError:
-            pass
-        else:
-            message = f"{uri}: an object was replaced although it may only be created"
-            raise TrainingFailure(FailureReason.CONFIG_INVALID, message)
+        name = create_once(store)
         listed = name in store.list(FOLDER)
         store.delete(name)
     if not listed:

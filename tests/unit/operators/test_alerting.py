@@ -7,8 +7,7 @@ import pytest
 
 from f1_training.core.failures import AttemptFailure, airflow_errors
 from f1_training.core.retry import Decision, Team
-from f1_training.operators import tell_team
-from f1_training.operators.alerting import alert_of
+from f1_training.operators.alerting import alert_of, tell_team
 from tests.fakes.run_plan import make_plan
 from trainer.contract import FailureReason, TrainingFailure
 

@@ -133,6 +133,8 @@ def test_storage_that_refuses_fails_only_what_goes_there(tmp_path: Path) -> None
 class Overwriting:
     """A store that does not keep its word."""
 
+    uri = "gs://bucket"
+
     def create(self, name: str, data: bytes) -> bool:
         return True
 

@@ -19,7 +19,7 @@ from trainer.contract import (
 from trainer.contract.probe import FOLDER, ProbeSpec
 from trainer.probe import probe as module
 from trainer.probe.__main__ import main
-from trainer.probe.probe import create_once, probe
+from trainer.probe.probe import probe
 
 
 def make_spec(folder: Path, **changes: Any) -> ProbeSpec:
@@ -67,14 +67,16 @@ def test_other_rows_than_were_written_are_no_success(tmp_path: Path) -> None:
 class Replacing:
     """A store that lets a second writer win."""
 
+    uri = "gs://bucket"
+
     def create(self, name: str, data: bytes) -> bool:
         return True
 
 
-def test_a_store_that_lets_objects_be_replaced_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_lets_objects_be_replaced_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "open_store", lambda _uri: Replacing())
     with pytest.raises(TrainingFailure, match="was replaced although it may only be created") as caught:
-        create_once("gs://bucket")
+        list(probe(make_spec(tmp_path)))
     assert caught.value.reason is FailureReason.CONFIG_INVALID
 
 
