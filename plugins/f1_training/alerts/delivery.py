@@ -5,12 +5,13 @@ Nothing here raises: the failure that is told of must not be hidden by the telli
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import smtplib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -97,8 +98,7 @@ class Delivery:
                 SENDERS[channel.kind](connection, channel, alert)
                 return f"told through {name}"
             except Exception as e:  # noqa: BLE001 - whatever it is, it must not hide the failure
-                # Errors of HTTP name the URL, and a webhook's URL is its password.
-                problem = f"{type(e).__name__}: {e}".replace(secret or "\0", "***")
+                problem = _shown(e, secret)
                 log.warning("alert through %s, try %s of %s: %s", name, number + 1, TRIES, problem)
             if number < len(BACK_OFF_S):
                 self.sleep(BACK_OFF_S[number])
@@ -113,6 +113,40 @@ class Delivery:
         except Exception as e:  # noqa: BLE001 - the last resort is the log
             return f"{why}; not kept either: {e}"
         return f"{why}; kept as {store.uri_of(name)}"
+
+
+def try_channel(channel: Channel, connection: Callable[[str], Any], alert: Alert) -> str:
+    """Whether ``channel`` would work, without waking anybody: Slack gets ``alert``, PagerDuty the end of an incident
+    that never was, a mail server a login.
+
+    Returns what was done.
+
+    Raises:
+        ConnectionError: what went wrong, without secrets.
+    """
+    found, secret = None, None
+    try:
+        found = connection(channel.conn_id)
+        secret = found.password
+        if channel.kind is ChannelKind.PAGERDUTY:
+            _post(
+                f"{_url(found, PAGERDUTY)}/v2/enqueue",
+                {**pagerduty_body(alert, secret or ""), "event_action": "resolve"},
+            )
+            return "the routing key is taken"
+        if channel.kind is ChannelKind.EMAIL:
+            with _smtp(found) as server:
+                server.noop()
+            return f"{found.host} takes mail, for {', '.join(channel.to)}"
+        _slack(found, channel, alert)
+    except Exception as e:  # noqa: BLE001 - any of them may name the secret
+        raise ConnectionError(_shown(e, secret)) from None
+    return "a test message was sent"
+
+
+def _shown(error: Exception, secret: str | None) -> str:
+    """Errors of HTTP name the URL, and a webhook's URL is its password."""
+    return f"{type(error).__name__}: {error}".replace(secret or "\0", "***")
 
 
 def _document(alert: Alert, why: str) -> bytes:
@@ -146,6 +180,13 @@ def _url(connection: Any, default: str) -> str:
 
 
 def _email(connection: Any, channel: Channel, alert: Alert) -> None:
+    sender = connection.extra_dejson.get("from_email") or "f1-training@localhost"
+    with _smtp(connection) as server:
+        server.send_message(mail(alert, sender, channel.to))
+
+
+@contextlib.contextmanager
+def _smtp(connection: Any) -> Iterator[smtplib.SMTP]:
     extra = connection.extra_dejson
     port = connection.port or (25 if extra.get("disable_ssl") else 465)
     kind = smtplib.SMTP if extra.get("disable_ssl") else smtplib.SMTP_SSL
@@ -154,7 +195,7 @@ def _email(connection: Any, channel: Channel, alert: Alert) -> None:
             server.starttls()
         if connection.login:
             server.login(connection.login, connection.password or "")
-        server.send_message(mail(alert, extra.get("from_email") or "f1-training@localhost", channel.to))
+        yield server
 
 
 SENDERS = {ChannelKind.SLACK: _slack, ChannelKind.PAGERDUTY: _pagerduty, ChannelKind.EMAIL: _email}

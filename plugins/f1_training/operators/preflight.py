@@ -65,7 +65,7 @@ class PreflightChecksOperator(BaseOperator):
         return Deployment(
             cluster=cluster,
             warehouse=warehouse,
-            connection_type=_connection_type,
+            connection=_connection,
             manifests=lambda: _manifests(plan),
         )
 
@@ -213,10 +213,10 @@ def _told(context: Any, findings: Sequence[Finding]) -> list[dict[str, Any]]:
     return values
 
 
-def _connection_type(conn_id: str) -> str:
+def _connection(conn_id: str) -> Any:
     from airflow.sdk import Connection
 
-    return str(Connection.get(conn_id).conn_type)
+    return Connection.get(conn_id)
 
 
 def _manifests(plan: RunPlan) -> list[Manifest]:

@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from f1_training.alerts.alert import Alert
+from f1_training.alerts.delivery import OUTBOX, try_channel
 from f1_training.bigquery import sql
 from f1_training.bigquery.client import Destination, Written
 from f1_training.bigquery.sql import Query
 from f1_training.core.plan import RunPlan
+from f1_training.core.retry import Team
 from f1_training.core.specs import PROBE_SPLIT
 from f1_training.core.storage import open_store, storage_errors
 from f1_training.kubernetes.manifests import Manifest
@@ -33,6 +36,7 @@ BIGQUERY = (
     "Airflow's account needs bigquery.jobUser on the project, dataViewer on the strategy dataset, dataEditor on the "
     "other two; the tables of the model's splits must exist"
 )
+CHANNEL = "correct the Airflow connection that alerts.routes of the Variable f1_training names"
 CONNECTION = "create the connection (Admin > Connections, or the secrets backend) that the Variable f1_training names"
 
 
@@ -63,13 +67,12 @@ class Warehouse(Protocol):
 class Deployment:
     """How the services are reached. Connecting is part of what is checked, so it happens when a check asks.
 
-    ``connection_type`` gives an Airflow connection's type by its id; ``manifests`` all objects of the attempt that
-    would be made.
+    ``connection`` gives an Airflow connection by its id; ``manifests`` all objects of the attempt that would be made.
     """
 
     cluster: Callable[[], Cluster]
     warehouse: Callable[[], Warehouse]
-    connection_type: Callable[[str], str]
+    connection: Callable[[str], Any]
     manifests: Callable[[], Sequence[Manifest]]
 
 
@@ -78,14 +81,35 @@ def checks(plan: RunPlan, deployment: Deployment) -> Iterator[Finding]:
     settings = plan.settings
     yield tried("settings", "", lambda: _settings(plan))
     for name in sorted({settings.gcp_conn_id, settings.kubernetes_conn_id}):
-        yield tried(f"connection {name}", CONNECTION, lambda n=name: f"of type {deployment.connection_type(n)}")  # type: ignore[misc]
+        yield tried(f"connection {name}", CONNECTION, lambda n=name: f"of type {deployment.connection(n).conn_type}")  # type: ignore[misc]
     yield tried("permissions", ROLE, lambda: _permissions(plan, deployment.cluster()))
     yield tried("quota", QUOTA, lambda: _quota(plan, deployment))
     uris = settings.uris
     for name, uri in (("checkpoints", uris.checkpoints), ("artifacts", uris.artifacts), ("models", uris.models)):
         yield tried(f"storage of {name}", STORAGE, lambda u=uri: _storage(u))  # type: ignore[misc]
     yield tried("BigQuery", BIGQUERY, lambda: _bigquery(plan, deployment.warehouse()))
-    yield Finding(check="alert channels", verdict=Verdict.SKIP, found="this version sends no alerts")
+    yield from _channels(plan, deployment)
+
+
+def _channels(plan: RunPlan, deployment: Deployment) -> Iterator[Finding]:
+    routes = plan.settings.alerts.routes
+    if not any(routes.values()):
+        found = f"none is configured: alerts are kept below {plan.settings.uris.artifacts}/{OUTBOX}"
+        yield Finding(check="alert channels", verdict=Verdict.SKIP, found=found)
+    test = Alert(
+        team=Team.NOBODY,
+        reason=FailureReason.BUG,
+        title="f1_preflight: a test, there is nothing to do",
+        text=f"Alerts of {plan.settings.project} reach this channel.",
+        key=f"preflight/{plan.job_id}",
+        dag_id=plan.dag_id,
+        run_id=plan.run_id,
+        task_id="checks",
+    )
+    for team, channels in sorted(routes.items()):
+        for channel in channels:
+            name = f"alerts to {team}, {channel.kind.value}"
+            yield tried(name, CHANNEL, lambda c=channel: try_channel(c, deployment.connection, test))  # type: ignore[misc]
 
 
 def _settings(plan: RunPlan) -> str:

@@ -138,7 +138,9 @@ def test_all_checks_are_made_before_the_task_fails(plan: RunPlan, monkeypatch: p
     operator, ti = PreflightChecksOperator(task_id="checks", plan=plan.to_xcom()), Ti()
     monkeypatch.setattr("f1_training.kubernetes.client.Cluster.connect", refuse)
     monkeypatch.setattr("f1_training.bigquery.client.Warehouse.connect", refuse)
-    monkeypatch.setattr("f1_training.operators.preflight._connection_type", lambda _name: "kubernetes")
+    monkeypatch.setattr(
+        "f1_training.operators.preflight._connection", lambda _name: SimpleNamespace(conn_type="kubernetes")
+    )
     with pytest.raises(AirflowFailException, match="^3 checks failed: permissions: AirflowException: nobody answers"):
         operator.execute(context(ti))
     verdicts = {row["check"]: row["verdict"] for row in ti.pushed[FINDINGS]}

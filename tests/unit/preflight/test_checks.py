@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import Connection
 
 from f1_training.bigquery.client import Destination, Written
 from f1_training.bigquery.sql import Query
@@ -17,6 +18,7 @@ from f1_training.operators.preflight import _manifests
 from f1_training.preflight import checks as module
 from f1_training.preflight.checks import PROBE_ROWS, Deployment, checks, clean
 from f1_training.preflight.report import Finding, Verdict
+from tests.fakes.receiver import http_receiver
 from tests.fakes.run_plan import make_plan, settings
 from trainer.contract import FailureReason, TrainingFailure
 from trainer.contract.probe import FOLDER
@@ -31,6 +33,7 @@ class Services:
     used: dict[str, str] = field(default_factory=dict)
     missing_tables: Sequence[str] = ()
     connections: Sequence[str] = ("google_cloud_default", "kubernetes_default")
+    host: str = ""
     written: list[tuple[Query, Destination]] = field(default_factory=list)
     datasets: list[str] = field(default_factory=list)
 
@@ -54,10 +57,10 @@ class Services:
             raise TrainingFailure(FailureReason.CONFIG_INVALID, f"Not found: Table {gone[0]}")
         return [{"row_count": 30_723}]
 
-    def connection_type(self, name: str) -> str:
+    def connection(self, name: str) -> Any:
         if name not in self.connections:
             raise LookupError(f"The conn_id `{name}` isn't defined")
-        return "google_cloud_platform"
+        return Connection(conn_id=name, conn_type="google_cloud_platform", host=self.host, password="T0/secret")
 
 
 @pytest.fixture
@@ -69,7 +72,7 @@ def found(plan: RunPlan, services: Services) -> dict[str, Finding]:
     deployment = Deployment(
         cluster=lambda: services,
         warehouse=lambda: services,
-        connection_type=services.connection_type,
+        connection=services.connection,
         manifests=lambda: _manifests(plan),
     )
     return {finding.check: finding for finding in checks(plan, deployment)}
@@ -153,3 +156,29 @@ def test_what_probes_left_is_removed_and_nothing_else(plan: RunPlan) -> None:
         store.create("kept", b"kept")
     clean(plan)
     assert [open_store(uri).list() for uri in (plan.checkpoints_uri, plan.artifacts_uri)] == [["kept"], ["kept"]]
+
+
+ROUTES = {"data": [{"kind": "slack", "conn_id": "slack_data"}], "on-call": [{"kind": "pagerduty", "conn_id": "pager"}]}
+
+
+def test_channels_are_tried_and_nobody_is_woken_up(tmp_path: Path) -> None:
+    plan = make_plan(settings(f"file://{tmp_path}", alerts={"routes": ROUTES}), dry_run=True)
+    with http_receiver() as receiver:
+        services = Services(connections=(*Services.connections, "slack_data", "pager"), host=receiver.url)
+        findings = found(plan, services)
+    assert findings["alerts to data, slack"].found == "a test message was sent"
+    assert findings["alerts to on-call, pagerduty"].verdict is Verdict.PASS
+    assert "alert channels" not in findings
+    (_, message), (_, page) = receiver.posts
+    assert "nothing to do" in message["text"]
+    assert page["event_action"] == "resolve"
+
+
+def test_a_channel_that_does_not_work_is_a_failure_without_its_secret(tmp_path: Path) -> None:
+    plan = make_plan(settings(f"file://{tmp_path}", alerts={"routes": ROUTES}), dry_run=True)
+    with http_receiver() as receiver:
+        host = receiver.url
+    wrong = failures(plan, Services(connections=(*Services.connections, "slack_data"), host=host))
+    assert set(wrong) == {"alerts to data, slack", "alerts to on-call, pagerduty"}
+    assert "T0/secret" not in str(wrong)
+    assert "isn't defined" in wrong["alerts to on-call, pagerduty"]
