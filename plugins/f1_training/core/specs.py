@@ -6,6 +6,7 @@ from f1_training.core.machines import cpus
 from f1_training.core.plan import RunPlan
 from trainer.contract import (
     CheckpointPolicy,
+    Device,
     EvaluationSpec,
     Limits,
     OutputUris,
@@ -78,13 +79,13 @@ def evaluation_spec(plan: RunPlan, snapshot: SnapshotRef, result: TrainingResult
     )
 
 
-def probe_spec(plan: RunPlan, rows: int) -> ProbeSpec:
-    """Try what this run would need; the run's own table has ``rows`` rows of split :data:`PROBE_SPLIT`."""
+def probe_spec(plan: RunPlan, rows: int, device: Device) -> ProbeSpec:
+    """Try what this run would need on a node with ``device``; its table has ``rows`` rows of :data:`PROBE_SPLIT`."""
     return ProbeSpec(
         job_id=plan.job_id,
         model_type=plan.model_type,
         engine=plan.entry.engine,
-        device=plan.device,
+        device=device,
         table=plan.training_table,
         split=PROBE_SPLIT,
         rows=rows,

@@ -14,7 +14,7 @@ from f1_training.core.plan import RunPlan
 from f1_training.core.retry import Decision
 from f1_training.kubernetes.names import Purpose
 from f1_training.operators.job import JobOperator
-from trainer.contract import Outcome, TrainingFailure
+from trainer.contract import Device, Outcome, TrainingFailure
 from trainer.contract.fields import decode, encode
 
 if TYPE_CHECKING:
@@ -90,7 +90,9 @@ class ProbeOperator(JobOperator):
         from f1_training.preflight.checks import PROBE_ROWS
 
         settings = job_settings(plan, self.purpose, attempt)
-        job = probe_job(probe_spec(plan, PROBE_ROWS), settings, self.purpose)
+        # A chief grows no trees: its nodes have no GPU.
+        device = plan.device if self.purpose is Purpose.WORKER_NODES else Device.CPU
+        job = probe_job(probe_spec(plan, PROBE_ROWS, device), settings, self.purpose)
         return Bundle(main=job, queued=bool(settings.queue))
 
     def execute(self, context: Any) -> Any:

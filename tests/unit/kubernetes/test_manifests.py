@@ -87,7 +87,7 @@ def evaluation(plan: RunPlan) -> Bundle:
 
 
 def probing(plan: RunPlan, purpose: Purpose) -> Bundle:
-    return Bundle(main=probe_job(probe_spec(plan, 3), job_settings(plan, purpose, 1), purpose))
+    return Bundle(main=probe_job(probe_spec(plan, 3, plan.device), job_settings(plan, purpose, 1), purpose))
 
 
 BUNDLES = {

@@ -74,6 +74,16 @@ def test_a_probe_is_a_job_of_its_own_and_tells_what_its_pod_found(plan: RunPlan,
     assert cluster.deleted == [made.name]
 
 
+@pytest.mark.parametrize(("nodes", "device"), [(Purpose.CHIEF_NODES, "cpu"), (Purpose.WORKER_NODES, "cuda")])
+def test_a_gpu_is_looked_for_where_trees_are_grown_only(tmp_path: Path, nodes: Purpose, device: str) -> None:
+    plan = make_plan(settings(f"file://{tmp_path}"), dry_run=True, device="gpu")
+    job = probe(plan, nodes, FakeCluster(RUNNING)).bundle(plan, 1).main
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    spec = ProbeSpec.from_json(next(v["value"] for v in container["env"] if v["name"] == "PROBE_SPEC"))
+    assert spec.device == device
+    assert ("nvidia.com/gpu" in container["resources"]["limits"]) is (device == "cuda")
+
+
 def test_a_probe_that_fails_is_a_finding_with_what_to_do_and_is_not_tried_again(plan: RunPlan) -> None:
     ti = Ti()
     ended = Outcome(job_id=plan.job_id, reason=FailureReason.RESOURCE_EXHAUSTED, message="cannot pull the image")
