@@ -186,6 +186,25 @@ class Catalog:
         self._connection.execute(f"CREATE TABLE {table.sql} ({columns})").fetchall()
         self.created(table, {k: body[k] for k in KEPT if k in body})
 
+    def add_columns(self, table: TableName, fields: Sequence[Mapping[str, Any]]) -> None:
+        """Give the table the schema ``fields``, which may only add columns.
+
+        Raises:
+            ApiError: 400 when a column is missing from it, or of another type.
+        """
+        have = {f["name"].lower(): f["type"] for f in self.fields(table)}
+        wanted = {f["name"].lower(): f for f in fields}
+        for name, kind in have.items():
+            given = types.LEGACY.get(wanted[name]["type"], wanted[name]["type"]) if name in wanted else None
+            if given != kind:
+                what = "is missing in new schema" if given is None else f"has changed type from {kind} to {given}"
+                raise ApiError(400, "invalid", f"Provided Schema does not match Table {table}. Field {name} {what}")
+        for name, f in wanted.items():
+            if name not in have:
+                self._connection.execute(
+                    f'ALTER TABLE {table.sql} ADD COLUMN "{f["name"]}" {types.duck_type(f)}'
+                ).fetchall()
+
     def _expired(self, table: TableName) -> bool:
         expires = self.facts(table.dataset, table.table).get("expirationTime")
         return expires is not None and int(expires) <= time.time() * 1000

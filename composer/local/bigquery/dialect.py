@@ -220,7 +220,29 @@ def _correct(node: exp.Expression) -> exp.Expression:
         return _cast_to_int(node)
     if isinstance(node, exp.Properties):
         return exp.Properties(expressions=[])
+    if isinstance(node, exp.IgnoreNulls) and isinstance(node.this, exp.ArrayAgg):
+        return _array_agg(node.this, ignore_nulls=True)
+    if isinstance(node, exp.ArrayAgg) and not isinstance(node.parent, exp.IgnoreNulls):
+        return _array_agg(node, ignore_nulls=False)
     return node
+
+
+def _array_agg(node: exp.ArrayAgg, *, ignore_nulls: bool) -> exp.Expression:
+    """Without LIMIT, which DuckDB has not inside an aggregate; an array with a null in it is an error on BigQuery."""
+    inner, limit = node.this.copy(), None
+    if isinstance(inner, exp.Limit):
+        inner, limit = inner.this, inner.expression
+    found: exp.Expression = exp.Anonymous(this="list", expressions=[inner])
+    if ignore_nulls:
+        value = inner.this if isinstance(inner, exp.Order) else inner
+        found = exp.Filter(
+            this=found, expression=exp.Where(this=exp.Not(this=exp.Is(this=value.copy(), expression=exp.Null())))
+        )
+    else:
+        found = exp.Anonymous(this="bq_no_nulls", expressions=[found])
+    if limit is None:
+        return found
+    return exp.Anonymous(this="list_slice", expressions=[found, exp.Literal.number(1), limit])
 
 
 def _bare(node: exp.Expression) -> exp.Expression:

@@ -170,6 +170,8 @@ class Api:
                 catalog.drop(table)
                 return {}
             catalog.require(table)
+            if "schema" in body:
+                catalog.add_columns(table, body["schema"].get("fields") or [])
             catalog.keep(dataset, table.table, {**catalog.facts(dataset, table.table), **_settable(body)})
             return catalog.resource(table)
 

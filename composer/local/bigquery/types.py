@@ -31,6 +31,9 @@ DUCK_TYPES = {
     "DATETIME": "TIMESTAMP",
 }
 
+#: Standard names of types to the legacy ones that schemas are shown with.
+LEGACY = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN"}
+
 
 def schema_fields(schema: pa.Schema) -> list[Field]:
     """The schema as ``TableSchema.fields``."""

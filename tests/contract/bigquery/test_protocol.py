@@ -175,6 +175,54 @@ def test_dml_counts_rows_and_merge_works(client: bigquery.Client) -> None:
     assert values(client, "SELECT k, v FROM d.t ORDER BY k") == [(1, 10), (2, 99), (3, 30)]
 
 
+def test_merge_replaces_whole_groups(client: bigquery.Client) -> None:
+    load(client, "t", pa.table({"race": ["a", "b", "b"], "lap": [1, 1, 2]}))
+    load(client, "s", pa.table({"race": ["b", "c"], "lap": [7, 1]}))
+    sql = (
+        "MERGE d.t AS kept USING d.s AS fresh ON FALSE "
+        "WHEN NOT MATCHED BY SOURCE AND kept.race IN UNNEST(@races) THEN DELETE "
+        "WHEN NOT MATCHED BY TARGET THEN INSERT (race, lap) VALUES (race, lap)"
+    )
+    config = bigquery.QueryJobConfig(query_parameters=[bigquery.ArrayQueryParameter("races", "STRING", ["b", "c"])])
+    for _ in range(2):
+        client.query(sql, job_config=config).result(timeout=30)
+        assert values(client, "SELECT race, lap FROM d.t ORDER BY race") == [("a", 1), ("b", 7), ("c", 1)]
+
+
+def test_examples_are_a_limited_array(client: bigquery.Client) -> None:
+    load(client, "t", pa.table({"k": ["c", "a", "b"], "v": [1, 2, None]}))
+    shown = "ARRAY_AGG(IF({}, k, NULL) IGNORE NULLS ORDER BY k LIMIT 2)"
+    sql = f"SELECT {shown.format('TRUE')}, {shown.format('v > 1')}, {shown.format('v > 9')} FROM d.t"
+    assert values(client, sql) == [(["a", "b"], ["a"], [])]
+    with pytest.raises(BadRequest, match="null element"):
+        client.query("SELECT ARRAY_AGG(v) FROM d.t").result(timeout=30)
+
+
+def test_copy_replaces_at_one_stroke_and_keeps_clustering(client: bigquery.Client) -> None:
+    config = bigquery.QueryJobConfig(destination="local.d.s", write_disposition="WRITE_TRUNCATE")
+    config.clustering_fields = ["a"]
+    client.query("SELECT 1 AS a UNION ALL SELECT 2", job_config=config).result(timeout=30)
+    load(client, "t", pa.table({"b": [9]}))
+    copy = bigquery.CopyJobConfig(write_disposition="WRITE_TRUNCATE")
+    client.copy_table("local.d.s", "local.d.t", job_config=copy).result(timeout=30)
+    assert sorted(values(client, "SELECT a FROM d.t")) == [(1,), (2,)]
+    assert client.get_table("d.t").clustering_fields == ["a"]
+    with pytest.raises(NotFound):
+        client.copy_table("local.d.nothing", "local.d.t", job_config=copy).result(timeout=30)
+    assert sorted(values(client, "SELECT a FROM d.t")) == [(1,), (2,)]
+
+
+def test_a_schema_may_only_grow(client: bigquery.Client) -> None:
+    load(client, "t", pa.table({"a": [1]}))
+    table = client.get_table("d.t")
+    table.schema = [*table.schema, bigquery.SchemaField("b", "STRING")]
+    client.update_table(table, ["schema"])
+    assert values(client, "SELECT a, b FROM d.t") == [(1, None)]
+    table.schema = [bigquery.SchemaField("a", "STRING"), bigquery.SchemaField("b", "STRING")]
+    with pytest.raises(BadRequest, match="changed type from INTEGER to STRING"):
+        client.update_table(table, ["schema"])
+
+
 def test_queries_beside_each_other(endpoints: Endpoints, client: bigquery.Client) -> None:
     load(client, "t", pa.table({"a": list(range(50_000))}))
 
