@@ -5,11 +5,21 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.sdk import DAG, Param, TaskGroup, get_current_context, task, task_group
+from airflow.sdk import (
+    DAG,
+    AssetOrTimeSchedule,
+    CronTriggerTimetable,
+    Param,
+    TaskGroup,
+    get_current_context,
+    task,
+    task_group,
+)
 
 from f1_training.core.plan import ALL_MODELS
 from f1_training.core.settings import POOL
 from f1_training.operators import (
+    ASSETS,
     AskToOpenOperator,
     DaskTrainingOperator,
     DataChecksOperator,
@@ -125,7 +135,8 @@ def params() -> dict[str, Param]:
 with DAG(
     dag_id="f1_training",
     description="Retrain Formula 1 strategy models, distributed and fault tolerant",
-    schedule="@weekly",
+    # New tables, and every week at the latest: also code and parameters change.
+    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("@weekly", timezone="UTC"), assets=list(ASSETS)),
     start_date=datetime(2026, 1, 5, tzinfo=UTC),
     catchup=False,
     max_active_runs=4,

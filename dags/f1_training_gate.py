@@ -11,6 +11,7 @@ from airflow.sdk import DAG, Param, get_current_context, task, task_group
 
 from f1_training.core.failures import airflow_errors
 from f1_training.core.plan import ALL_MODELS
+from f1_training.data.good import Records
 from f1_training.gate.gate import Gate
 from f1_training.operators import (
     ChangeGateOperator,
@@ -31,7 +32,7 @@ Data that fails its checks closes the gate of every model that reads it; no run 
 
 | Action | What happens |
 |---|---|
-| `open` | the data is checked again, as a run would; only if it passes the gate opens |
+| `open` | the data is checked again, as a run would; only if it passes, and what `f1_data` brought last has, it opens |
 | `open`, with *Force* | it opens whatever the data is like |
 | `close` | it closes, for a reason that you give |
 | `ask` | waits for an approval (*Required actions*), then as `open`; a run that closes a gate starts this by itself |
@@ -105,8 +106,10 @@ with DAG(
 
     @task(task_id="plan", trigger_rule="none_failed_min_one_success")
     def plan() -> list[dict[str, Any]]:
-        """What a run would train on."""
+        """What a run would train on; refuses while the newest data of ``f1_data`` has not passed."""
         context = get_current_context()
+        with airflow_errors():
+            Records(deployed_settings().uris.artifacts).require_passed()
         models = models_asked(context["params"])
         return [plan_models(context, {"model_type": model})[0] for model in models]
 

@@ -68,9 +68,9 @@ class RetryingFileSystem:
         """The whole file."""
         return self._call(self.filesystem.cat_file, path)
 
-    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite") -> Any:
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> Any:
         """Write the whole file; ``create`` refuses one that is there."""
-        return self._call(self.filesystem.pipe_file, path, value, mode=mode)
+        return self._call(self.filesystem.pipe_file, path, value, mode=mode, **kwargs)
 
     def find(self, path: str) -> list[str]:
         """All files below a folder."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
+
+#: How often, and after how many seconds, a request is made again that found the metadata database locked.
+LOCKED_TRIES, LOCKED_S = 8, 0.5
 
 
 class AirflowApiError(Exception):
@@ -35,9 +40,24 @@ class AirflowApi:
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """One request below ``/api/v2``; logs in first, and again when the token has expired.
 
+        A metadata database that is locked for the moment, as SQLite is while another process writes, is asked again;
+        what the refused request has made all the same is then there, which is no error.
+
         Raises:
             AirflowApiError: with what the server says.
         """
+        for attempt in range(LOCKED_TRIES):
+            try:
+                return self._call(method, path, body)
+            except AirflowApiError as e:
+                if e.status == 409 and attempt:
+                    return None
+                if e.status != 500 or "Database error" not in str(e) or attempt == LOCKED_TRIES - 1:
+                    raise
+            time.sleep(LOCKED_S)
+        return None
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
         if not self._token:
             self._login()
         try:
@@ -96,6 +116,14 @@ class AirflowApi:
                 return None
             raise
         return found
+
+    def fail_run(self, dag_id: str, run_id: str) -> None:
+        """End a run that has not ended; whoever follows it no more does not leave it behind."""
+        with contextlib.suppress(AirflowApiError):
+            run = self.dag_run(dag_id, run_id)
+            if run is not None and run["state"] in ("queued", "running"):
+                path = f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}?update_mask=state"
+                self.call("PATCH", path, {"state": "failed"})
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """All task instances of a run."""

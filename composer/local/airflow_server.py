@@ -81,8 +81,6 @@ def environment(places: Places, ports: AirflowPorts, variables: Mapping[str, str
         "LOGGING__WORKER_LOG_SERVER_PORT": ports.worker_logs,
         "LOGGING__TRIGGER_LOG_SERVER_PORT": ports.trigger_logs,
         "DAG_PROCESSOR__REFRESH_INTERVAL": 30,
-        # A laptop that is opened on a Monday should not begin to train: runs are triggered by hand here.
-        "SCHEDULER__USE_JOB_SCHEDULE": False,
         "SCHEDULER__ENABLE_HEALTH_CHECK": False,
         # A task whose process is gone is noticed after a minute instead of five: here somebody waits for it.
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 60,

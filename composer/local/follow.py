@@ -36,11 +36,12 @@ def stage_rows(tasks: Sequence[Mapping[str, Any]]) -> list[StageRow]:
     for stage in STAGES:
         mine = [t for t in tasks if stage_of(t["task_id"]) == stage]
         if mine:
-            rows.append(StageRow(stage=stage, state=_worst(mine), seconds=_span(mine)))
+            rows.append(StageRow(stage=stage, state=worst(mine), seconds=span(mine)))
     return rows
 
 
-def _worst(tasks: Sequence[Mapping[str, Any]]) -> str:
+def worst(tasks: Sequence[Mapping[str, Any]]) -> str:
+    """The state of a stage: that of the task that holds it up most."""
     states = [t["state"] or "waiting" for t in tasks]
     for state in ("failed", "upstream_failed", "up_for_retry", "running", "deferred", "queued", "waiting"):
         if state in states:
@@ -48,7 +49,8 @@ def _worst(tasks: Sequence[Mapping[str, Any]]) -> str:
     return "success" if "success" in states else states[0]
 
 
-def _span(tasks: Sequence[Mapping[str, Any]]) -> float | None:
+def span(tasks: Sequence[Mapping[str, Any]]) -> float | None:
+    """Seconds from the first start to the last end, None where nothing has ended."""
     starts = [_time(t["start_date"]) for t in tasks if t.get("start_date")]
     ends = [_time(t["end_date"]) for t in tasks if t.get("end_date")]
     if not starts or not ends:
@@ -63,8 +65,16 @@ def _time(text: str) -> float:
 class RunFollower:
     """Polls one run until it ends. ``say`` gets a line for each change; ``check`` raises if the stack breaks."""
 
-    def __init__(self, api: AirflowApi, run_id: str, *, say: Callable[[str], None], check: Callable[[], None]) -> None:
-        self._api, self._run_id = api, run_id
+    def __init__(
+        self,
+        api: AirflowApi,
+        run_id: str,
+        *,
+        say: Callable[[str], None],
+        check: Callable[[], None],
+        dag_id: str = DAG_ID,
+    ) -> None:
+        self._api, self._run_id, self._dag_id = api, run_id, dag_id
         self._say, self._check = say, check
         self._seen: dict[tuple[str, int], str | None] = {}
 
@@ -78,8 +88,8 @@ class RunFollower:
         while True:
             self._check()
             try:
-                run = self._api.dag_run(DAG_ID, self._run_id)
-                tasks = self._api.task_instances(DAG_ID, self._run_id)
+                run = self._api.dag_run(self._dag_id, self._run_id)
+                tasks = self._api.task_instances(self._dag_id, self._run_id)
             except AirflowApiError as e:
                 if e.status not in (0, 500, 503):
                     raise

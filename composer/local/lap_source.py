@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from composer.local.lap_columns import COMPANIONS, LAP_COLUMNS, LAP_KEYS, SPLIT_COLUMN, SPLITS, ColumnType
-from composer.local.parquet import flat_columns, open_parquet, plain
-from composer.local.simulator import SeasonSet, simulate
+from f1_training.data.lap_columns import COMPANIONS, LAP_COLUMNS, LAP_KEYS, SPLIT_COLUMN, SPLITS, ColumnType
+from f1_training.data.parquet import flat_columns, open_parquet, plain
+from f1_training.data.simulator import SeasonSet, simulate
 
 LAPS = "laps"
 #: What laps that are only scored are said to belong to.

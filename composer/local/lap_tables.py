@@ -1,8 +1,4 @@
-"""Tables of laps in BigQuery, through its ordinary client: on Google Cloud and on the stand-in alike.
-
-Everything is built in a staging dataset of its own first. Only finished tables are swapped into place, each one
-atomically, so that whoever reads never sees half of them, and a failure on the way changes nothing.
-"""
+"""BigQuery's ordinary client, on Google Cloud and on the stand-in alike, and datasets to try laps in."""
 
 from __future__ import annotations
 
@@ -18,12 +14,9 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 from google.cloud.bigquery_storage import BigQueryReadClient
 
-from composer.local.parquet import to_bytes
-from composer.local.places import REPOSITORY
+from f1_training.data.parquet import to_bytes
+from f1_training.data.process import SeasonSplit, split_query
 
-PROCESS_SQL = REPOSITORY / "include" / "sql" / "process" / "split.sql"
-#: Value of the SQL's parameter ``split`` that takes every lap.
-ALL = "all"
 #: Should a process die before it removes its staging dataset, BigQuery empties it after this long.
 STAGING_EXPIRES_MS = 3_600_000
 JOB_TIMEOUT_S = 300.0
@@ -89,16 +82,15 @@ class Staging:
 
     def process(self, split: str, name: str) -> None:
         """Run the process SQL over the staged table ``laps`` for ``split``, into the staged table ``name``."""
-        self._query(
-            PROCESS_SQL.read_text(encoding="utf-8"),
-            self._dataset.table(name),
-            [bigquery.ScalarQueryParameter("split", "STRING", split)],
+        laps = self._dataset.table("laps")
+        seasons = SeasonSplit(validation_season=0, test_season=0, by_season=False)
+        query = split_query(f"{laps.project}.{laps.dataset_id}.{laps.table_id}", split, seasons)
+        config = bigquery.QueryJobConfig(
+            destination=self._dataset.table(name),
+            write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
+            query_parameters=[bigquery.ScalarQueryParameter(n, *typed) for n, typed in query.parameters.items()],
         )
-
-    def publish(self, name: str, dataset: str) -> None:
-        """Replace the table ``name`` of ``dataset`` by the staged one, at one stroke."""
-        destination = bigquery.DatasetReference(self._client.project, dataset).table(name)
-        self._query(f"SELECT * FROM `{name}`", destination, [])
+        self._client.query(query.sql, job_config=config).result(timeout=JOB_TIMEOUT_S)
 
     def rows(self, name: str, reader: BigQueryReadClient | None = None) -> pa.Table:
         """The staged table ``name``, in no order: by the Storage Read API with ``reader``, else by REST.
@@ -109,14 +101,3 @@ class Staging:
         # Never a reader of the client's own making: it would dial Google Cloud, whatever the client talks to.
         found: pa.Table = self._client.list_rows(table).to_arrow(bqstorage_client=reader, create_bqstorage_client=False)
         return found
-
-    def _query(
-        self, sql: str, destination: bigquery.TableReference, parameters: list[bigquery.ScalarQueryParameter]
-    ) -> None:
-        config = bigquery.QueryJobConfig(
-            default_dataset=self._dataset,
-            destination=destination,
-            write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
-            query_parameters=parameters,
-        )
-        self._client.query(sql, job_config=config).result(timeout=JOB_TIMEOUT_S)

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
-from composer.local.lap_columns import SPLIT_COLUMN, SPLITS
 from composer.local.lap_source import LAPS, LapsError, LapsSource, SimulatedLaps, validate_laps
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ __all__ = [
 ]
 __all__ += ["process_for_scoring", "validate_laps"]
 
-RAW_DATASET, STRATEGY_DATASET = "f1_raw", "f1_strategy"
+RAW_DATASET, CANDIDATES_DATASET, STRATEGY_DATASET = "f1_raw", "f1_candidates", "f1_strategy"
 PROJECT = "local"
 
 
@@ -84,32 +83,52 @@ def ensure_laps(client: Client) -> LoadReport | None:
 
 
 def load_laps(client: Client, source: RawTables, *, dataset_prefix: str = "") -> LoadReport:
-    """Load ``source`` and process its splits; every table is replaced at one stroke, once all of them are ready.
+    """What ``f1_data`` does without its checks: ingest ``source`` as all there is, process it, publish the tables.
 
     Raises:
-        google.api_core.exceptions.GoogleAPIError: BigQuery refused or failed a job; no table has changed, unless it
-            failed while the finished tables were being swapped in.
+        LapsError: the laps cannot be used; nothing is loaded.
+        TrainingFailure: BigQuery refused or failed a job; the table concerned is as it was.
     """
-    from composer.local import lap_tables
+    from f1_training.bigquery.client import Warehouse
+    from f1_training.core.settings import Datasets, Settings, Uris
+    from f1_training.data import ingest, process
+    from f1_training.data.sources import Found, TablePart
 
     begin = time.monotonic()
-    raw, strategy = f"{dataset_prefix}{RAW_DATASET}", f"{dataset_prefix}{STRATEGY_DATASET}"
-    loaded: list[str] = []
-    with lap_tables.staging(client, f"{raw}_staging_{uuid.uuid4().hex[:8]}") as stage:
-        for name, rows in source.tables():
-            if name == LAPS:
-                races, laps = len(rows["race_id"].unique()), rows.num_rows
-                counts = {row["values"]: row["counts"] for row in rows[SPLIT_COLUMN].value_counts().to_pylist()}
-            stage.upload(name, rows)
-            loaded.append(name)
-        for split in SPLITS:
-            stage.process(split, split)
-        for dataset, names in ((raw, tuple(loaded)), (strategy, SPLITS)):
-            client.create_dataset(dataset, exists_ok=True)
-            for name in names:
-                stage.publish(name, dataset)
-    seconds = round(time.monotonic() - begin, 2)
-    return LoadReport(rows=laps, races=races, splits=counts, tables=tuple(loaded), seconds=seconds)
+    settings = Settings(
+        project=client.project,
+        location=client.location or "US",
+        image="f1-training/training-worker:local",
+        uris=Uris(checkpoints="memory://", artifacts="memory://", models="memory://"),
+        datasets=Datasets(
+            raw=f"{dataset_prefix}{RAW_DATASET}",
+            candidates=f"{dataset_prefix}{CANDIDATES_DATASET}",
+            strategy=f"{dataset_prefix}{STRATEGY_DATASET}",
+        ),
+    )
+    parts = tuple(TablePart(table=name, name=name, rows=rows) for name, rows in source.tables())
+    batches, results = ingest.prepare(Found(parts=parts))
+    failed = [result for result in results if result.failed]
+    if failed:
+        raise LapsError(failed[0].finding())
+    warehouse = Warehouse(client, settings)
+    for _ in ingest.merge_all(warehouse, settings, batches, replace_all=True):
+        pass
+    candidates = process.process(warehouse, settings, f"laps_{uuid.uuid4().hex[:8]}")
+    warehouse.ensure_dataset(settings.datasets.strategy, expires=False)
+    splits = {}
+    for name, candidate in candidates.items():
+        warehouse.copy(candidate, f"{settings.project}.{settings.datasets.strategy}.{name}")
+        splits[name] = client.get_table(candidate).num_rows
+        warehouse.drop(candidate)
+    laps = next(batch for batch in batches if batch.suite.name == LAPS)
+    return LoadReport(
+        rows=laps.rows,
+        races=len(laps.groups),
+        splits=splits,
+        tables=tuple(batch.suite.name for batch in batches),
+        seconds=round(time.monotonic() - begin, 2),
+    )
 
 
 def process_for_scoring(
@@ -125,12 +144,13 @@ def process_for_scoring(
         ValueError: there is a dataset ``scratch_dataset`` already.
     """
     from composer.local import lap_tables
+    from f1_training.data.process import ALL
 
     source = validate_laps(path, for_scoring=True)
     with lap_tables.staging(client, scratch_dataset) as stage:
         for name, rows in source.tables():
             stage.upload(name, rows)
-        stage.process(lap_tables.ALL, "processed")
+        stage.process(ALL, "processed")
         return stage.rows("processed", reader)
 
 
@@ -149,11 +169,13 @@ def main(arguments: list[str] | None = None) -> int:
     from google.auth.exceptions import GoogleAuthError
     from requests.exceptions import RequestException
 
+    from trainer.contract import TrainingFailure
+
     try:
         report = load_laps(
             emulator_client(options.rest, options.project), source, dataset_prefix=options.dataset_prefix
         )
-    except (GoogleAPIError, GoogleAuthError, RequestException) as e:
+    except (GoogleAPIError, GoogleAuthError, RequestException, TrainingFailure) as e:
         where = options.rest or os.environ.get("BIGQUERY_EMULATOR_HOST") or "Google Cloud"
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
         return _fail(f"BigQuery at {where}: {reason}; is it up, and is --rest its address?", os.EX_UNAVAILABLE)

@@ -1,4 +1,4 @@
-"""``make run``: laps into the warehouse, one run of the DAG ``f1_training`` on a real Airflow, a table at the end."""
+"""``make run``: a run of the DAG ``f1_data``, then one of ``f1_training``, on a real Airflow; a table at the end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from composer.local import laps
+from composer.local import data_run, laps
 from composer.local.airflow_api import AirflowApi, AirflowApiError
 from composer.local.follow import DAG_ID, RunFollower, StageRow, stage_of, stage_rows
 from composer.local.places import Places
@@ -25,6 +25,7 @@ from composer.local.processes import ProcessFailedError
 from composer.local.progress import TrainingProgress
 from composer.local.request import RequestError, RunRequest, add_arguments, read_request
 from composer.local.stack import StackInfo, StackInUseError, new_stack, running_stack
+from f1_training.data.good import DAG_ID as DATA_DAG_ID
 
 RUN_DEADLINE_S = 12 * 3600.0
 DAG_DEADLINE_S = 90.0
@@ -43,36 +44,32 @@ class Launcher:
         self._console = console
         self._rows: list[StageRow] = []
 
-    def run(self, source: laps.LapsSource | None, port: int | None) -> None:
+    def run(self, port: int | None) -> None:
         """Everything, on the stack that is up, or else on one that lives as long as the run."""
         info = running_stack(self._places)
         if info is not None:
             self._say(f"using the stack that is up at {info.airflow}")
-            self._load(info, source)
-            self._train(info, info.api(self._places), lambda: None)
+            self._bring_and_train(info, info.api(self._places), lambda: None)
             return
         with new_stack(self._places, port=port) as stack:
             with self._phase("start"):
                 self._say("starting Airflow and the stand-ins of BigQuery and Kubernetes")
                 info = stack.start_stand_ins()
                 stack.start_airflow()
-            self._load(info, source)
-            with self._phase("airflow"):
                 api = stack.wait_for_airflow()
-            self._train(info, api, stack.check)
+            self._bring_and_train(info, api, stack.check)
 
-    def _load(self, info: StackInfo, source: laps.LapsSource | None) -> None:
-        with self._phase("load laps"):
-            client = laps.emulator_client(info.bigquery)
-            report = laps.load_laps(client, source or laps.SimulatedLaps(seed=self._request.seed))
-            self._say(f"{report.rows:,} laps of {report.races} races in BigQuery ({self._origin()})")
-
-    def _origin(self) -> str:
-        return str(self._request.laps) if self._request.laps else f"simulated with seed {self._request.seed}"
+    def _bring_and_train(self, info: StackInfo, api: AirflowApi, check: Callable[[], None]) -> None:
+        _wait_for_dags(api, check)
+        request = self._request
+        origin = str(request.laps) if request.laps else f"simulated with seed {request.seed}"
+        self._say(f"laps: {origin}")
+        source = data_run.source_of(request.laps, request.seed)
+        self._rows += data_run.bring(api, self._places, source, say=self._say, check=check)
+        self._train(info, api, check)
 
     def _train(self, info: StackInfo, api: AirflowApi, check: Callable[[], None]) -> None:
         run_id = self._request.run_id
-        _wait_for_dag(api, check)
         self._fail_leftovers(api)
         _start_run(api, self._request)
         self._say(f"run {run_id}: {info.airflow}/dags/{DAG_ID}/runs/{run_id}")
@@ -82,8 +79,7 @@ class Launcher:
                 state, tasks = follower.follow(deadline_s=RUN_DEADLINE_S)
         except BaseException:
             # Nobody follows the run any more: end it, so that its pods go and the next start does not revive it.
-            with contextlib.suppress(AirflowApiError):
-                _fail_run(api, run_id)
+            api.fail_run(DAG_ID, run_id)
             raise
         self._rows += stage_rows(tasks)
         if state != "success":
@@ -98,7 +94,7 @@ class Launcher:
             left = run["dag_run_id"]
             if left.startswith("make-") and left != self._request.run_id and running_stack(self._places) is None:
                 self._say(f"ending the abandoned run {left}")
-                _fail_run(api, left)
+                api.fail_run(DAG_ID, left)
 
     def _report(self, api: AirflowApi, tasks: list[dict[str, Any]]) -> None:
         run_id = self._request.run_id
@@ -135,18 +131,20 @@ class Launcher:
         self._console.print(f"{time.strftime('%H:%M:%S')}  {line}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _wait_for_dag(api: AirflowApi, check: Callable[[], None]) -> None:
+def _wait_for_dags(api: AirflowApi, check: Callable[[], None]) -> None:
     end = time.monotonic() + DAG_DEADLINE_S
-    while True:
+    waiting = [DAG_ID, DATA_DAG_ID]
+    while waiting:
         check()
         errors = api.call("GET", "/importErrors?limit=5")["import_errors"]
         if errors:
             raise RunFailedError(f"{errors[0]['filename']} cannot be imported:\n{errors[0]['stack_trace']}")
         with contextlib.suppress(AirflowApiError):
-            api.call("PATCH", f"/dags/{DAG_ID}?update_mask=is_paused", {"is_paused": False})
-            return
+            api.call("PATCH", f"/dags/{waiting[-1]}?update_mask=is_paused", {"is_paused": False})
+            waiting.pop()
+            continue
         if time.monotonic() > end:
-            raise TimeoutError(f"Airflow did not find the DAG {DAG_ID} within {DAG_DEADLINE_S:.0f} s")
+            raise TimeoutError(f"Airflow did not find the DAG {waiting[-1]} within {DAG_DEADLINE_S:.0f} s")
         time.sleep(0.3)
 
 
@@ -164,12 +162,6 @@ def _start_run(api: AirflowApi, request: RunRequest) -> None:
     if run["state"] == "failed":
         what = {"dag_run_id": request.run_id, "dry_run": False, "only_failed": True, "reset_dag_runs": True}
         api.call("POST", f"/dags/{DAG_ID}/clearTaskInstances", what)
-
-
-def _fail_run(api: AirflowApi, run_id: str) -> None:
-    run = api.dag_run(DAG_ID, run_id)
-    if run is not None and run["state"] in ("queued", "running"):
-        api.call("PATCH", f"/dags/{DAG_ID}/dagRuns/{run_id}?update_mask=state", {"state": "failed"})
 
 
 def _why(api: AirflowApi, run_id: str, tasks: list[dict[str, Any]], request: RunRequest) -> str:
@@ -208,16 +200,18 @@ def main() -> int:
     places = Places.default()
     try:
         request = read_request(arguments)
-        source = laps.validate_laps(request.laps) if request.laps else None
+        source = data_run.check_laps(request.laps) if request.laps else None
+        if source is not None and source.left_out:
+            print(f"note: not loaded, as BigQuery cannot hold them: columns {', '.join(source.left_out)}")
         port = _port(arguments.port)
-        Launcher(request, places, console).run(source, port)
+        Launcher(request, places, console).run(port)
     except laps.LapsError as e:
         return _fail(f"LAPS: {e}", e.exit_code)
     except RequestError as e:
         return _fail(str(e), os.EX_USAGE)
     except (PortInUseError, StackInUseError) as e:
         return _fail(str(e), os.EX_UNAVAILABLE)
-    except (RunFailedError, ProcessFailedError, TimeoutError, AirflowApiError) as e:
+    except (RunFailedError, data_run.DataRefusedError, ProcessFailedError, TimeoutError, AirflowApiError) as e:
         return _fail(str(e), os.EX_SOFTWARE)
     except KeyboardInterrupt:
         return _fail("interrupted; everything is stopped, the run is marked failed and can be started again", 130)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from composer.local.parquet import to_bytes
+from f1_training.data.parquet import to_bytes
 from trainer.contract import SnapshotRef
 
 SHARDS = 40

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from composer.local.laps import STRATEGY_DATASET, SimulatedLaps, load_laps
-from composer.local.simulator import SeasonSet, simulate
 from f1_training.core.plan import RunPlan
+from f1_training.data.simulator import SeasonSet, simulate
 from f1_training.operators import DataChecksOperator, SnapshotOperator
 from tests.bench.bench import Bench, say
 from tests.bench.figures import Figure

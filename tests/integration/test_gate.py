@@ -7,11 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from google.cloud import bigquery
 
 from composer.local import airflow_server, laps
-from f1_training.gate.gate import Gate, GateState
+from f1_training.gate.gate import Change, Gate, GateState
+from tests.fakes import laps_archive
+from tests.fakes.laps_archive import changed, in_race
 from tests.fakes.receiver import Received, http_receiver
 from tests.integration import browser
 from tests.integration.stack_up import Up, command, up
@@ -158,6 +163,59 @@ def test_data_that_still_fails_keeps_it_closed_unless_forced(up: Up) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].endswith(f"{MODEL} open by admin: known")
     assert [e.state.value for e in gate.history(MODEL)][-2:] == ["closed", "open"]
+
+
+def landed(folder: Path, table: pa.Table) -> str:
+    folder.mkdir(exist_ok=True)
+    pq.write_table(table, folder / "laps.parquet")
+    return f"file://{folder}"
+
+
+def test_damaged_laps_never_reach_the_tables_and_mended_ones_start_a_training(
+    up: Up, warehouse: bigquery.Client, tmp_path: Path, receiver: Received
+) -> None:
+    train = f"{warehouse.project}.f1_strategy.train"
+    before, told = warehouse.get_table(train).num_rows, len(receiver.posts)
+    good = laps_archive.simulated()["laps"]
+    bad = changed(good, "lap_time_ms", in_race(good), pc.divide(good["lap_time_ms"], 1000))
+    conf = {"source": landed(tmp_path / "landing", bad), "replace": True}
+    up.api.call("PATCH", "/dags/f1_training?update_mask=is_paused", {"is_paused": False})
+
+    start(up, "bad", "f1_data", **conf)
+    tasks = ended(up, "bad", "f1_data")
+    assert (tasks["validate"], tasks["publish"], tasks["announce"]) == ("failed", "upstream_failed", "upstream_failed")
+    assert warehouse.get_table(train).num_rows == before
+    gate = Gate(f"{up.places.storage_uri}/models")
+    closed = gate.newest(MODEL)
+    assert closed is not None
+    assert (closed.state, closed.run_id) == (GateState.CLOSED, "bad")
+    assert "range(laps.lap_time_ms)" in closed.reason
+    links = up.api.call("GET", "/dags/f1_data/dagRuns/bad/taskInstances/validate/links")["extra_links"]
+    assert links == {"Data checks": closed.report_uri}
+    page = Path(closed.report_uri.removeprefix("file://")).read_text()
+    assert "range(laps.lap_time_ms)" in page
+    text = receiver.posts[told][1]["blocks"][0]["text"]["text"]
+    assert "DataInvalid: validate failed in f1_data" in text
+    assert closed.report_uri in text
+
+    landed(tmp_path / "landing", good)
+    start(up, "good", "f1_data", **conf)
+    tasks = ended(up, "good", "f1_data")
+    assert (tasks["run"], tasks["announce"], tasks["ask_to_open"]) == ("success", "success", "skipped")
+    assert warehouse.get_table(train).num_rows == pc.sum(pc.equal(good["split"], "train")).as_py()
+
+    def triggered() -> Any:
+        return next((r for r in up.api.dag_runs("f1_training", 5) if r["run_type"] == "asset_triggered"), None)
+
+    # The new tables start a training by themselves; the gate is still closed, so it gets no further.
+    run_id = eventually(triggered, "the new tables start a training")["dag_run_id"]
+    stopped = ended(up, run_id)
+    assert (stopped["run"], stopped["gate"], stopped["snapshot"]) == ("failed", "failed", "upstream_failed")
+    gate.open(MODEL, Change(who="a test", reason="over"))
+
+    start(up, "again", "f1_data", **conf)
+    tasks = ended(up, "again", "f1_data")
+    assert (tasks["run"], tasks["publish"], tasks["announce"]) == ("success", "success", "skipped")
 
 
 @pytest.mark.parametrize(

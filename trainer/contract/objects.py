@@ -35,7 +35,7 @@ class FileSystem(Protocol):
     def cat_file(self, path: str) -> bytes:
         """The whole file."""
 
-    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite") -> Any:
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> Any:
         """Write the whole file; ``create`` refuses one that is there."""
 
     def find(self, path: str) -> list[str]:
@@ -135,14 +135,15 @@ class ObjectStore:
             self.create(name, data)
         return name
 
-    def put(self, name: str, data: bytes) -> None:
+    def put(self, name: str, data: bytes, content_type: str = "") -> None:
         """Write or replace ``name``, whole or not at all (last writer wins: use it only where one writer exists).
 
-        For Airflow's account only, as :meth:`delete` is.
+        A browser shows an object of Cloud Storage as its ``content_type`` says. For Airflow's account only, as
+        :meth:`delete` is.
         """
         path = self._path(name)
         if not self._is_local:
-            self.filesystem.pipe_file(path, data)
+            self.filesystem.pipe_file(path, data, **({"content_type": content_type} if content_type else {}))
             return
         # A file without a name cannot take the place of one, so for a moment it has a hidden name.
         temporary = _hidden(path)

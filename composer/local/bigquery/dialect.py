@@ -36,13 +36,17 @@ class TableName:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Statement:
-    """One translated statement. ``reads`` are the tables it reads, ``columns`` the column names it mentions."""
+    """One translated statement. ``reads`` are the tables it reads, ``columns`` the column names it mentions.
+
+    ``then`` is more SQL, run in the same transaction.
+    """
 
     kind: str
     sql: str
     reads: tuple[TableName, ...]
     writes: TableName | None
     columns: frozenset[str] | None
+    then: tuple[str, ...] = ()
 
 
 def translate(sql: str, project: str, default_dataset: str | None) -> list[Statement]:
@@ -94,8 +98,41 @@ def _translated(tree: exp.Expression, project: str, default_dataset: str | None)
     kind = _kind(tree)
     every = any(isinstance(s, exp.Star) and not isinstance(s.parent, exp.Count) for s in tree.find_all(exp.Star))
     columns = None if every else frozenset(c.name for c in tree.find_all(exp.Column))
-    text = _schema_sql(tree) if kind in ("CREATE_SCHEMA", "DROP_SCHEMA") else _corrected(tree).sql("duckdb")
-    return Statement(kind=kind, sql=text, reads=tuple(reads), writes=written, columns=columns)
+    then: tuple[str, ...] = ()
+    if kind in ("CREATE_SCHEMA", "DROP_SCHEMA"):
+        text = _schema_sql(tree)
+    else:
+        text, *then_ = [part.sql("duckdb") for part in _unmerged(_corrected(tree))]
+        then = tuple(then_)
+    return Statement(kind=kind, sql=text, reads=tuple(reads), writes=written, columns=columns, then=then)
+
+
+def _unmerged(tree: exp.Expression) -> list[exp.Expression]:
+    """A MERGE whose rows never match, BigQuery's way to replace rows at one stroke, as DELETE and INSERT: DuckDB would
+    compare every row with every other.
+    """
+    on = tree.args.get("on") if isinstance(tree, exp.Merge) else None
+    if not (isinstance(on, exp.Boolean) and not on.this and isinstance(tree.args["using"], exp.Table)):
+        return [tree]
+    target, source, parts = tree.this, tree.args["using"], list[exp.Expression]()
+    for when in tree.args["whens"].expressions:
+        then, condition = when.args["then"], when.args.get("condition")
+        if when.args.get("source") and isinstance(then, exp.Var) and then.name.upper() == "DELETE":
+            where = exp.Where(this=condition or exp.true())
+            parts.insert(0, exp.Delete(this=target.copy(), where=where))
+        elif not when.args.get("source") and isinstance(then, exp.Insert) and condition is None:
+            rows = exp.Select(expressions=then.expression.expressions).from_(source.copy())
+            into = exp.Schema(this=_unnamed(target), expressions=[c.this for c in then.this.expressions])
+            parts.append(exp.Insert(this=into, expression=rows))
+        else:
+            return [tree]
+    return parts
+
+
+def _unnamed(table: exp.Table) -> exp.Table:
+    copied: exp.Table = table.copy()
+    copied.set("alias", None)
+    return copied
 
 
 def _qualified(table: exp.Table, project: str, default_dataset: str | None) -> TableName:
@@ -232,6 +269,9 @@ def _array_agg(node: exp.ArrayAgg, *, ignore_nulls: bool) -> exp.Expression:
     inner, limit = node.this.copy(), None
     if isinstance(inner, exp.Limit):
         inner, limit = inner.this, inner.expression
+        if ignore_nulls and _is_smallest(inner):
+            # The same, without a list of all values.
+            return exp.Anonymous(this="min", expressions=[inner.this, limit])
     found: exp.Expression = exp.Anonymous(this="list", expressions=[inner])
     if ignore_nulls:
         value = inner.this if isinstance(inner, exp.Order) else inner
@@ -243,6 +283,14 @@ def _array_agg(node: exp.ArrayAgg, *, ignore_nulls: bool) -> exp.Expression:
     if limit is None:
         return found
     return exp.Anonymous(this="list_slice", expressions=[found, exp.Literal.number(1), limit])
+
+
+def _is_smallest(node: exp.Expression) -> bool:
+    """Whether ``node`` is a value in ascending order of itself."""
+    if not isinstance(node, exp.Order) or len(node.expressions) != 1:
+        return False
+    (ordered,) = node.expressions
+    return ordered.this == node.this and not ordered.args.get("desc")
 
 
 def _bare(node: exp.Expression) -> exp.Expression:

@@ -258,6 +258,8 @@ class Warehouse:
             job.table = found
         elif statement.kind in ("INSERT", "UPDATE", "DELETE", "MERGE") and found.num_rows:
             job.affected = int(found.column(0)[0].as_py())
+        for more in statement.then:
+            job.affected = (job.affected or 0) + int(_executed(cursor, more, more, values).column(0)[0].as_py())
         if statement.writes is not None and statement.kind.startswith("CREATE_TABLE"):
             catalog.created(statement.writes, {})
 

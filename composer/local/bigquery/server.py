@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import shutil
+import sys
 import threading
 import uuid
 from collections.abc import Mapping
@@ -303,6 +304,11 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that was killed is nobody's mistake."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
     def __init__(self, port: int, warehouse: Warehouse, uploads: Uploads) -> None:
         bound = type("BoundHandler", (Handler,), {"api": Api(warehouse), "uploads": uploads})

@@ -1,5 +1,8 @@
--- One row a lap of the split @split ('train', 'validation', 'test', or 'all' for every lap of the table), from the raw
--- table `laps` of the job's default dataset. The job writes it with WRITE_TRUNCATE, which swaps the table atomically.
+-- One row a lap of the split @split ('train', 'validation', 'test', or 'all' for every lap of the table). The job
+-- writes it with WRITE_TRUNCATE, which swaps the table atomically.
+--
+-- Seasons from @test_season on are test rows, from @validation_season on validation rows, earlier ones are trained on;
+-- with @by_season false a lap's own `split`, where it has one, comes first.
 --
 -- Leakage: a feature may only hold what is known when the lap starts. Position and gaps are measured at the END of a
 -- lap, so they are taken from the driver's lap before; the races' real length (shortened by a red flag) and share of
@@ -7,7 +10,7 @@
 WITH
 
 split_laps AS (
-    -- A race lies in one split as a whole (the loader refuses anything else), so no window below is cut by this filter.
+    -- A race lies in one split as a whole (the checks refuse anything else), so no window below is cut by this filter.
     SELECT
         race_id,
         season,
@@ -33,8 +36,17 @@ split_laps AS (
         grid_position,
         race_wet_share,
         COALESCE(clean_lap AND lap_time_ms IS NOT NULL, FALSE) AS clean_lap
-    FROM laps
-    WHERE @split = 'all' OR split = @split
+    FROM ${laps_table}
+    WHERE
+        @split = 'all'
+        OR @split = COALESCE(
+            IF(@by_season, NULL, split),
+            CASE
+                WHEN season >= @test_season THEN 'test'
+                WHEN season >= @validation_season THEN 'validation'
+                ELSE 'train'
+            END
+        )
 ),
 
 windowed AS (

@@ -2,51 +2,15 @@
 
 from __future__ import annotations
 
-import enum
-import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from f1_training.bigquery import sql
 from f1_training.bigquery.sql import Query
-from trainer.contract import FailureReason, ModelEntry, TrainingFailure
-from trainer.contract.fields import encode
-
-log = logging.getLogger(__name__)
+from f1_training.core.results import Check, CheckResult
+from trainer.contract import ModelEntry
 
 PRESENT = "present_"
-
-
-class Check(enum.StrEnum):
-    """What is looked at."""
-
-    ROWS = "rows"
-    COMPLETENESS = "completeness"
-    TARGET = "target"
-    GROUPS = "groups"
-    KEYS = "keys"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CheckResult:
-    """One check of one split. ``value`` is what was found, ``expected`` what passes, in words."""
-
-    check: Check
-    split: str
-    column: str = ""
-    passed: bool
-    value: float
-    expected: str
-
-    @property
-    def name(self) -> str:
-        """Such as ``completeness(train.tire_age_laps)``."""
-        return f"{self.check.value}({self.split}{'.' + self.column if self.column else ''})"
-
-    def line(self) -> str:
-        """The result as one line of a log."""
-        return f"{'passed' if self.passed else 'FAILED'}  {self.name}: {self.value:.6g}, expected {self.expected}"
 
 
 def query(entry: ModelEntry, table: str) -> Query:
@@ -116,29 +80,3 @@ def _completeness(row: Mapping[str, Any], total: int, entry: ModelEntry, split: 
         value=share,
         expected="more than 0 (known to be sparse)" if sparse else f"{least:g} or more",
     )
-
-
-def report(results: Sequence[CheckResult], table: str) -> dict[str, Any]:
-    """All results as plain JSON values."""
-    failed = [r.name for r in results if not r.passed]
-    return {
-        "table": table,
-        "passed": not failed,
-        "failed": failed,
-        "checks": [{"name": r.name, **encode(r)} for r in results],
-    }
-
-
-def require_passed(results: Sequence[CheckResult], table: str) -> None:
-    """Log every result, a line each.
-
-    Raises:
-        TrainingFailure: ``DataInvalid`` naming all checks that failed.
-    """
-    for result in results:
-        log.log(logging.INFO if result.passed else logging.ERROR, "%s", result.line())
-    failed = [r for r in results if not r.passed]
-    if failed:
-        named = "; ".join(f"{r.name} is {r.value:.6g}, expected {r.expected}" for r in failed)
-        message = f"{table}: {len(failed)} of {len(results)} checks failed: {named}"
-        raise TrainingFailure(FailureReason.DATA_INVALID, message)

@@ -99,6 +99,7 @@ def take(warehouse: Snapshots, plan: RunPlan, part: Part, attempt: int) -> Snaps
     destination = Destination(
         table=part.table,
         logical_shards=plan.entry.logical_shards,
+        clustered_by=("split",),
         days=plan.settings.snapshot_days,
         labels={"f1-training-job": plan.job_id, "f1-training-model": plan.model_type.lower()},
     )

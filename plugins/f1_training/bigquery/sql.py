@@ -21,8 +21,8 @@ class Fragment:
     text: str
 
 
-#: BigQuery's type and a value of it.
-Parameter = tuple[str, str | int | float]
+#: BigQuery's type and a value of it, or several.
+Parameter = tuple[str, str | int | float | Sequence[str]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,6 +22,7 @@ EXAMPLE = (
 
 PROJECT = re.compile(r"[a-z][a-z0-9.:-]{1,61}[a-z0-9]")
 DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
+RESERVATION = re.compile(r"projects/[^/]+/locations/[^/]+/reservations/[^/]+")
 SPOT_LABEL = "cloud.google.com/gke-spot"
 DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 IMAGE = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:\w[\w.-]{0,127})?", re.ASCII)
@@ -41,19 +42,23 @@ class Spot(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Datasets:
-    """BigQuery datasets: ``strategy`` is read, snapshots for training and for evaluation are written to the others.
+    """BigQuery datasets. ``raw`` holds tables as they came, ``strategy`` those that models are trained on, made of them
+    by way of ``candidates``. Snapshots for training and for evaluation are written to ``staging`` and ``evaluation``.
 
     The trainer's account may read ``staging`` only while it trains, so that it cannot see a test row.
     """
 
+    raw: str = "f1_raw"
+    candidates: str = "f1_candidates"
     strategy: str = "f1_strategy"
     staging: str = "f1_staging"
     evaluation: str = "f1_evaluation"
 
     def __post_init__(self) -> None:
-        for name in ("strategy", "staging", "evaluation"):
+        names = ("raw", "candidates", "strategy", "staging", "evaluation")
+        for name in names:
             require(bool(DATASET.fullmatch(getattr(self, name))), name, f"is {getattr(self, name)!r}; a dataset's name")
-        require(len({self.strategy, self.staging, self.evaluation}) == 3, "staging", "the three datasets must differ")
+        require(len({getattr(self, name) for name in names}) == len(names), "staging", "the datasets must differ")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +73,32 @@ class Uris:
         for name in ("checkpoints", "artifacts", "models"):
             uri = getattr(self, name)
             require("://" in uri, name, f"is {uri!r}; expected a URI such as gs://bucket/folder")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSettings:
+    """What DAG ``f1_data`` reads: files below ``landing``, a folder or a bucket's prefix.
+
+    Seasons from ``validation_season`` on are validation rows, from ``test_season`` on test rows, earlier ones are
+    trained on. Without them the column ``split`` of the laps counts where it is filled, else the newest season is the
+    test and the one before it the validation. ``reservation`` is BigQuery's (``projects/p/locations/l/reservations/r``)
+    that ingest, process and checks run in, so that they take no slots from anybody else.
+    """
+
+    landing: str = ""
+    validation_season: int | None = None
+    test_season: int | None = None
+    reservation: str = ""
+
+    def __post_init__(self) -> None:
+        require(not self.landing or "://" in self.landing, "landing", f"is {self.landing!r}; a URI such as gs://b/laps")
+        first, second = self.validation_season, self.test_season
+        both = (first is None) == (second is None)
+        require(both, "test_season", "and validation_season are given together, or neither")
+        if first is not None and second is not None:
+            require(first < second, "test_season", f"is {second}; after validation_season {first}")
+        fits = not self.reservation or bool(RESERVATION.fullmatch(self.reservation))
+        require(fits, "reservation", f"is {self.reservation!r}; projects/P/locations/L/reservations/R")
 
 
 class ChannelKind(enum.StrEnum):
@@ -120,7 +151,7 @@ class Settings:
     ``queue`` is a Kueue LocalQueue. A job that is not over within ``defer_after_s`` is handed to the triggerer. The
     newest ``checkpoints_kept`` checkpoints of a run that succeeded stay. ``heartbeat_s``, ``regroup_grace_s`` (0: the
     survivors go on at once) and ``partition_s`` are the limits of :class:`trainer.contract.Limits`. ``retry`` says how
-    often an attempt is made again, ``alerts`` who is told when it is not.
+    often an attempt is made again, ``alerts`` who is told when it is not, ``data`` where laps come from.
     """
 
     project: str
@@ -155,6 +186,7 @@ class Settings:
     maximum_bytes_billed: int | None = None
     snapshot_days: int = 7
     checkpoints_kept: int = 3
+    data: DataSettings = field(default_factory=DataSettings)
     retry: RetrySettings = field(default_factory=RetrySettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
 

@@ -2,6 +2,14 @@
 
 import f1_training.operators.retries  # noqa: F401 - first, as it says which Airflow is needed
 from f1_training.operators.checks import DataChecksOperator
+from f1_training.operators.data import (
+    ASSETS,
+    AnnounceOperator,
+    IngestOperator,
+    ProcessOperator,
+    PublishOperator,
+    TableChecksOperator,
+)
 from f1_training.operators.defaults import default_args
 from f1_training.operators.evaluation import EvaluationOperator
 from f1_training.operators.gate import AskToOpenOperator, ChangeGateOperator, GateOperator, models_asked
@@ -14,19 +22,25 @@ from f1_training.operators.snapshot import SnapshotOperator
 from f1_training.operators.training import DaskTrainingOperator
 
 __all__ = [
+    "ASSETS",
+    "AnnounceOperator",
     "AskToOpenOperator",
     "ChangeGateOperator",
     "DaskTrainingOperator",
     "DataChecksOperator",
     "EvaluationOperator",
     "GateOperator",
+    "IngestOperator",
     "PreflightChecksOperator",
     "PreflightReportOperator",
     "ProbeOperator",
+    "ProcessOperator",
+    "PublishOperator",
     "ReaperOperator",
     "ReasonedRetryPolicy",
     "RegisterModelOperator",
     "SnapshotOperator",
+    "TableChecksOperator",
     "default_args",
     "models_asked",
     "plan_models",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,16 +9,12 @@ from airflow.sdk import BaseOperator
 
 from f1_training.core.failures import airflow_errors
 from f1_training.core.plan import RunPlan
-from f1_training.operators.gate import told
+from f1_training.operators.reports import ReportLink, close_gates, keep_report
 from trainer.contract import SnapshotRef, read_catalogue
 from trainer.contract.fields import decode
 
 if TYPE_CHECKING:
-    from f1_training.bigquery.checks import CheckResult
-
-REPORT = "checks.json"
-#: Failed checks that are named where there is no room for all.
-WORST = 3
+    from f1_training.core.results import CheckResult
 
 
 class DataChecksOperator(BaseOperator):
@@ -34,6 +29,7 @@ class DataChecksOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("plan", "snapshots")
+    operator_extra_links = (ReportLink(),)
     ui_color = "#fdf0d5"
 
     def __init__(self, *, plan: Any, snapshots: Any, closes_gate: bool = True, **kwargs: Any) -> None:
@@ -48,40 +44,30 @@ class DataChecksOperator(BaseOperator):
         """Check, report, and fail with ``DataInvalid`` if a check failed."""
         from f1_training.bigquery import checks
         from f1_training.bigquery.client import Warehouse
-        from f1_training.core.storage import open_store, storage_errors
+        from f1_training.core.results import require_passed
 
         with airflow_errors():
             plan = RunPlan.from_xcom(self.plan)
             warehouse = Warehouse.connect(plan.settings)
-            results: list[checks.CheckResult] = []
+            results: list[CheckResult] = []
             for name, least in _wanted(plan).items():
                 table = decode(SnapshotRef, self.snapshots[name], "snapshot").table
                 results += checks.judge(warehouse.rows(checks.query(plan.entry, table)), plan.entry, least)
-            report = checks.report(results, plan.table_name)
-            with storage_errors(f"{plan.artifacts_uri}/{REPORT}"):
-                open_store(plan.artifacts_uri).put(REPORT, json.dumps(report, indent=2).encode())
-            self.report_uri = f"{plan.artifacts_uri}/{REPORT}"
+            title = f"Data checks of {plan.model_type}"
+            facts = {"run": plan.run_id, "tables": ", ".join(ref["table"] for ref in self.snapshots.values())}
+            kept = keep_report(plan.artifacts_uri, title, facts, results, plan.table_name)
+            self.report_uri = kept.uri
             if self.closes_gate:
                 self._close_gate(plan, results)
-            checks.require_passed(results, plan.table_name)
-        return report
+            require_passed(results, plan.table_name)
+        return kept.report
 
     def _close_gate(self, plan: RunPlan, results: Sequence[CheckResult]) -> None:
-        from f1_training.gate.gate import Change, Gate, readers
+        from f1_training.gate.gate import readers
 
-        failed = [result for result in results if not result.passed]
-        if not failed:
-            return
-        named = ", ".join(result.name for result in failed[:WORST]) + (" and more" if len(failed) > WORST else "")
-        change = Change(
-            who=f"the validation of run {plan.run_id}",
-            reason=f"{len(failed)} of {len(results)} checks failed: {named}",
-            run_id=plan.run_id,
-            report_uri=self.report_uri,
-        )
-        gate = Gate(plan.settings.uris.models)
-        for model in readers(read_catalogue(), {result.split for result in failed}):
-            self.log.error("gate closed: %s", told(gate.close(model, change)))
+        failed = {result.split for result in results if result.failed}
+        models = readers(read_catalogue(), failed)
+        close_gates(plan.settings.uris.models, models, results, plan.run_id, self.report_uri)
 
 
 def _wanted(plan: RunPlan) -> dict[str, dict[str, int]]:

@@ -76,27 +76,32 @@ class ChangeGateOperator(BaseOperator):
 
 
 class AskToOpenOperator(TriggerDagRunOperator):
-    """Starts a run of ``f1_training_gate`` that waits for somebody's approval, when this run has closed the gate.
+    """Starts a run of ``f1_training_gate`` that waits for somebody's approval, when this run has closed a gate.
 
     Args:
-        plan: the run's plan, from task ``plan``.
+        plan: the run's plan, from task ``plan``: its model's gate; without one, the gates of all models.
     """
 
     template_fields: Sequence[str] = (*TriggerDagRunOperator.template_fields, "plan")
 
-    def __init__(self, *, plan: Any, **kwargs: Any) -> None:
+    def __init__(self, *, plan: Any = None, **kwargs: Any) -> None:
         super().__init__(trigger_dag_id=DAG_ID, logical_date=None, skip_when_already_exists=True, **kwargs)
         self.plan = plan
 
     def execute(self, context: Any) -> Any:
         """Ask once a run, whatever is cleared."""
         with airflow_errors():
-            plan = RunPlan.from_xcom(self.plan)
-            closed = Gate(plan.settings.uris.models).newest(plan.model_type)
-        if closed is None or closed.state is not GateState.CLOSED or closed.run_id != plan.run_id:
-            raise AirflowSkipException("this run has not closed the gate")
-        self.trigger_run_id = f"closed__{plan.model_type}__{plan.run_id}"
-        self.conf = {"action": "ask", "model_type": plan.model_type, "reason": closed.reason}
+            plan = RunPlan.from_xcom(self.plan) if self.plan else None
+            run_id = plan.run_id if plan else context["dag_run"].run_id
+            models = [plan.model_type] if plan else sorted(read_catalogue().entries)
+            gate = Gate((plan.settings if plan else deployed_settings()).uris.models)
+            events = {model: gate.newest(model) for model in models}
+        closed = {m: e for m, e in events.items() if e and e.state is GateState.CLOSED and e.run_id == run_id}
+        if not closed:
+            raise AirflowSkipException("this run has not closed a gate")
+        model = next(iter(closed)) if len(closed) == 1 else ALL_MODELS
+        self.trigger_run_id = f"closed__{model}__{run_id}"
+        self.conf = {"action": "ask", "model_type": model, "reason": next(iter(closed.values())).reason}
         super().execute(context)
 
 

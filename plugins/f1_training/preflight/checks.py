@@ -159,6 +159,7 @@ def _bigquery(plan: RunPlan, warehouse: Warehouse) -> str:
     destination = Destination(
         table=plan.training_table,
         logical_shards=plan.entry.logical_shards,
+        clustered_by=("split",),
         days=PROBE_DAYS,
         labels={"f1-training-job": plan.job_id},
     )

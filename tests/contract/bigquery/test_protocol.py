@@ -191,9 +191,9 @@ def test_merge_replaces_whole_groups(client: bigquery.Client) -> None:
 
 def test_examples_are_a_limited_array(client: bigquery.Client) -> None:
     load(client, "t", pa.table({"k": ["c", "a", "b"], "v": [1, 2, None]}))
-    shown = "ARRAY_AGG(IF({}, k, NULL) IGNORE NULLS ORDER BY k LIMIT 2)"
+    shown = "ARRAY_AGG(IF({0}, k, NULL) IGNORE NULLS ORDER BY IF({0}, k, NULL) LIMIT 2), ARRAY_AGG(IF({0}, k, NULL) IGNORE NULLS ORDER BY k DESC LIMIT 2)"
     sql = f"SELECT {shown.format('TRUE')}, {shown.format('v > 1')}, {shown.format('v > 9')} FROM d.t"
-    assert values(client, sql) == [(["a", "b"], ["a"], [])]
+    assert values(client, sql) == [(["a", "b"], ["c", "b"], ["a"], ["a"], [], [])]
     with pytest.raises(BadRequest, match="null element"):
         client.query("SELECT ARRAY_AGG(v) FROM d.t").result(timeout=30)
 

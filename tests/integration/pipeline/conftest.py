@@ -13,9 +13,9 @@ from kubernetes import client, config
 from composer.local.bigquery.testing import running_bigquery
 from composer.local.kubernetes.testing import running_kubernetes
 from composer.local.laps import SimulatedLaps, emulator_client, load_laps
-from composer.local.simulator import SeasonSet, simulate
 from f1_training.core.plan import RunPlan, plan_runs
 from f1_training.core.settings import Settings, read_settings
+from f1_training.data.simulator import SeasonSet, simulate
 from tests.fakes.run_plan import RUN
 from trainer.contract import read_catalogue
 

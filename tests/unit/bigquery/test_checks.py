@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from f1_training.bigquery import checks
-from f1_training.bigquery.checks import CheckResult, judge, report, require_passed
+from f1_training.bigquery.checks import judge
+from f1_training.core.results import Check, CheckResult, report, require_passed
 from tests.fakes.run_plan import make_plan
 from trainer.contract import ContractError, FailureReason, ModelEntry, TrainingFailure
 
@@ -94,12 +95,16 @@ def test_the_report_has_every_check() -> None:
     assert (told["passed"], told["failed"]) == (False, ["rows(train)"])
     assert told["checks"][0] == {
         "name": "rows(train)",
+        "state": "FAILED",
         "check": "rows",
         "split": "train",
         "column": "",
         "passed": False,
         "value": 0,
         "expected": "1000 rows or more",
+        "severity": "fail",
+        "examples": [],
+        "skipped": "",
     }
 
 
@@ -115,5 +120,5 @@ def test_a_sparse_column_must_be_a_feature() -> None:
 
 
 def test_a_line_says_what_was_expected() -> None:
-    result = CheckResult(check=checks.Check.ROWS, split="train", passed=False, value=3, expected="5 rows or more")
+    result = CheckResult(check=Check.ROWS, split="train", passed=False, value=3, expected="5 rows or more")
     assert result.line() == "FAILED  rows(train): 3, expected 5 rows or more"

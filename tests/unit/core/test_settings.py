@@ -74,7 +74,7 @@ def test_a_missing_variable_is_named_with_an_example() -> None:
         ({"checkpoints_kept": 0}, "checkpoints_kept: is 0"),
         ({"maximum_bytes_billed": 0}, "maximum_bytes_billed: is 0"),
         ({"datasets": {"staging": "a.b"}}, "datasets.staging: is 'a.b'"),
-        ({"datasets": {"staging": "f1_strategy"}}, "datasets.staging: the three datasets must differ"),
+        ({"datasets": {"staging": "f1_strategy"}}, "datasets.staging: the datasets must differ"),
         ({"colour": "red"}, "colour: is unknown"),
     ],
 )

@@ -57,8 +57,8 @@ def test_jobs_have_a_pool_of_their_own_so_that_they_starve_nobody(dag: Any) -> N
     assert dag["runs"] == 4
 
 
-def test_it_runs_weekly_and_never_for_the_past(dag: Any) -> None:
-    assert dag["schedule"] == "@weekly"
+def test_it_runs_on_new_tables_and_weekly_and_never_for_the_past(dag: Any) -> None:
+    assert "AssetOrTimeSchedule" in dag["schedule"]
     assert dag["catchup"] is False
 
 

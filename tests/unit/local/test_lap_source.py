@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from composer.local.lap_columns import LAP_COLUMNS, SPLIT_COLUMN
 from composer.local.lap_source import UNSEEN, LapsError, LapsSource, SimulatedLaps, validate_laps
 from composer.local.laps import main
-from composer.local.simulator import SeasonSet, simulate
+from f1_training.data.lap_columns import LAP_COLUMNS, SPLIT_COLUMN
+from f1_training.data.simulator import SeasonSet, simulate
 
 pytestmark = pytest.mark.timeout(60)
 REPOSITORY = Path(__file__).parents[3]

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from composer.local.lap_columns import LAP_COLUMNS, SPLIT_COLUMN
-from composer.local.simulator import CIRCUITS, FUEL_KG, FUEL_MS_PER_KG, SeasonSet, fuel_ms, simulate, tyre_ms
+from f1_training.data.lap_columns import LAP_COLUMNS, SPLIT_COLUMN
+from f1_training.data.simulator import CIRCUITS, FUEL_KG, FUEL_MS_PER_KG, SeasonSet, fuel_ms, simulate, tyre_ms
 
 pytestmark = pytest.mark.timeout(60)
 

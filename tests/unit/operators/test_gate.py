@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from f1_training.bigquery.checks import Check, CheckResult
 from f1_training.core.plan import RunPlan
+from f1_training.core.results import Check, CheckResult
 from f1_training.core.settings import Settings
 from f1_training.gate.gate import Change, Gate, GateState
 from f1_training.operators import AskToOpenOperator, ChangeGateOperator, DataChecksOperator, GateOperator, models_asked

@@ -29,7 +29,7 @@ import pyarrow as pa
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from composer.local.lap_columns import LAP_COLUMNS, SPLIT_COLUMN
+from f1_training.data.lap_columns import LAP_COLUMNS, SPLIT_COLUMN
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

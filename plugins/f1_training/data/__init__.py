@@ -1,0 +1,1 @@
+"""Data worth training on: sources, ingest, process, validation."""
