@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trainer.contract import Engine, Metric, Objective, OutputUris, SnapshotRef, TrainingSpec
+from trainer.data.shards import checksum
 
 TABLE = "f1-project.f1_staging.made_up"
 FEATURES = ("a", "b", "c", "d", "e")
@@ -71,7 +72,14 @@ def made_up_rows(
 def snapshot_of(table: pa.Table, shards: int = 6, name: str = TABLE) -> SnapshotRef:
     shard, split = table["shard"].to_numpy(), np.array(table["split"].to_pylist())
     rows = {str(s): tuple(int(n) for n in np.bincount(shard[split == s], minlength=shards)) for s in np.unique(split)}
-    return SnapshotRef(table=name, logical_shards=shards, rows=rows)
+    key, target = table["row_key"].to_numpy(), table["target"].to_numpy()
+    sums = {
+        str(s): tuple(
+            checksum(key[mine], target[mine]) for n in range(shards) for mine in [(split == s) & (shard == n)]
+        )
+        for s in np.unique(split)
+    }
+    return SnapshotRef(table=name, logical_shards=shards, rows=rows, checksums=sums)
 
 
 def spec_for(table: pa.Table, engine: Engine, **changes: Any) -> TrainingSpec:

@@ -61,7 +61,8 @@ class SnapshotRef:
     ``split`` (STRING), ``shard`` (INT64, below ``logical_shards``) and ``row_key`` (INT64; orders the rows of a shard,
     so that the same snapshot gives the same bytes in whatever order it is read).
 
-    ``rows`` has one entry a split: the number of rows in each logical shard.
+    ``rows`` has one entry a split: the number of rows in each logical shard. ``checksums`` has the same shape: the XOR
+    over a shard's rows of ``row_key ^ floor(1024 * target)``; empty where nobody computed them.
     """
 
     table: str
@@ -69,6 +70,7 @@ class SnapshotRef:
     rows: Mapping[str, tuple[int, ...]]
     created_at: str = ""
     bytes_scanned: int = 0
+    checksums: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require(bool(TABLE.fullmatch(self.table)), "table", f"is {self.table!r}; expected project.dataset.table")
@@ -77,6 +79,9 @@ class SnapshotRef:
             require(
                 len(rows) == self.logical_shards, f"rows.{split}", f"has {len(rows)} of {self.logical_shards} shards"
             )
+        for split, sums in self.checksums.items():
+            same = len(sums) == len(self.rows.get(split, ()))
+            require(same, f"checksums.{split}", f"has {len(sums)} of {self.logical_shards} shards")
 
     def total(self, split: str) -> int:
         """Number of rows of ``split``; 0 when the snapshot has none."""

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from trainer.contract import FailureReason, SnapshotRef, TrainingFailure
 from trainer.data.reading import TableReader, split_condition
@@ -120,8 +121,16 @@ class ShardReader:
             if len(taken) > 1 and not np.all(keys[1:] > keys[:-1]):
                 # Rows of one key could come in any order, and the model's bytes with them.
                 raise self._invalid(f"{ORDER} does not number the rows of shard {shard} of split {split!r}")
+            self._check(split, shard, keys, table[self.target].take(pa.array(taken)).to_numpy())
             kept = table.select([*self.features, self.target]).take(pa.array(taken)).combine_chunks()
             _write(self.path(split, shard), kept)
+
+    def _check(self, split: str, shard: int, keys: NDArray[np.int64], target: NDArray[np.float64]) -> None:
+        """That these are the rows that were counted, with the targets that they had."""
+        expected = self.snapshot.checksums.get(split)
+        if expected is None or checksum(keys, target) == expected[shard]:
+            return
+        raise self._invalid(f"shard {shard} of split {split!r} holds other rows or targets than the snapshot did")
 
     def _open(self, split: str, shard: int) -> tuple[pa.Table, mmap.mmap] | None:
         """The shard's file, mapped; None when it is not there or not whole."""
@@ -136,6 +145,15 @@ class ShardReader:
 
     def _invalid(self, problem: str) -> TrainingFailure:
         return TrainingFailure(FailureReason.DATA_INVALID, f"{self.snapshot.table}: {problem}")
+
+
+def checksum(keys: NDArray[np.int64], target: NDArray[np.float64]) -> int:
+    """What ``include/sql/snapshot/counts.sql`` computes for a shard of these keys (rows,) and targets (rows,)."""
+    scaled = np.floor(target * 1024.0)
+    # As SAFE_CAST: what is no INT64 is nothing.
+    fits = np.isfinite(scaled) & (np.abs(scaled) < 2.0**63)
+    whole = np.where(fits, scaled, 0.0).astype(np.int64)
+    return int(np.bitwise_xor.reduce(keys ^ whole, initial=0))
 
 
 def _write(path: Path, table: pa.Table) -> None:

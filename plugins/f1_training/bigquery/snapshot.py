@@ -111,6 +111,7 @@ def take(warehouse: Snapshots, plan: RunPlan, part: Part, attempt: int) -> Snaps
         table=part.table,
         logical_shards=plan.entry.logical_shards,
         rows=counted(counts, part.splits, plan.entry.logical_shards, part.table),
+        checksums=checksums(counts, part.splits, plan.entry.logical_shards),
         created_at=written.created_at,
         bytes_scanned=written.bytes_scanned,
     )
@@ -135,6 +136,16 @@ def counted(
             raise TrainingFailure(FailureReason.DATA_INVALID, message)
         found[row["split"]][int(shard)] = int(row["row_count"])
     return {split: tuple(rows) for split, rows in found.items()}
+
+
+def checksums(
+    counts: Iterable[Mapping[str, Any]], splits: Sequence[str], logical_shards: int
+) -> dict[str, tuple[int, ...]]:
+    """The checksum of each shard, by split, from rows of ``counts.sql``; of a shard without rows it is 0."""
+    found = {split: [0] * logical_shards for split in splits}
+    for row in counts:
+        found[row["split"]][int(row["shard"])] = int(row["checksum"] or 0)
+    return {split: tuple(sums) for split, sums in found.items()}
 
 
 def _source(plan: RunPlan, split: str) -> str:

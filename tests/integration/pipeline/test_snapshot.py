@@ -4,9 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+from f1_training.bigquery import sql
 from f1_training.core.plan import RunPlan
 from f1_training.operators import DataChecksOperator, SnapshotOperator
 from f1_training.operators.attempts import KEY
@@ -14,6 +17,7 @@ from tests.fakes.run_plan import StateStore
 from tests.integration.pipeline.conftest import deployed, plan_of
 from trainer.contract import SnapshotRef
 from trainer.contract.fields import decode
+from trainer.data.shards import checksum
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -56,6 +60,32 @@ def test_every_eligible_row_is_in_the_snapshot_once(warehouse: Any, plan: RunPla
     assert one(warehouse, f"SELECT COUNT(DISTINCT row_key) FROM `{training.table}`") == sum(
         training.total(split) for split in ("train", "validation")
     )
+
+
+def test_the_checksums_are_those_that_workers_compute(warehouse: Any, plan: RunPlan) -> None:
+    training = decode(SnapshotRef, take(plan)["training"], "")
+    text = f"SELECT split, shard, row_key, target FROM `{training.table}`"
+    rows = warehouse.query(text).result().to_arrow(create_bqstorage_client=False)
+    split, shard = np.array(rows["split"].to_pylist()), rows["shard"].to_numpy()
+    key, target = rows["row_key"].to_numpy(), rows["target"].to_numpy()
+    assert len(set(training.checksums["train"])) > 2
+    for name in ("train", "validation"):
+        for number, expected in enumerate(training.checksums[name]):
+            mine = (split == name) & (shard == number)
+            assert checksum(key[mine], target[mine]) == expected
+
+
+@pytest.mark.parametrize(
+    "target", ["CAST('nan' AS FLOAT64)", "CAST('inf' AS FLOAT64)", "1e300", "NULL", "-0.4", "7.9995"]
+)
+def test_a_target_that_is_no_number_has_a_checksum_too(warehouse: Any, target: str) -> None:
+    text = sql.load("snapshot/counts.sql").replace("${snapshot_table}", "rows_here")
+    given = f"SELECT 'train' AS split, 0 AS shard, 12345 AS row_key, CAST({target} AS FLOAT64) AS target"
+    (row,) = warehouse.query(f"WITH rows_here AS ({given}) {text}").result()
+    values = (
+        warehouse.query(f"SELECT CAST({target} AS FLOAT64) AS target").result().to_arrow(create_bqstorage_client=False)
+    )
+    assert row["checksum"] == checksum(np.array([12345]), values["target"].cast(pa.float64()).to_numpy())
 
 
 def test_training_cannot_see_a_test_row(warehouse: Any, plan: RunPlan) -> None:

@@ -64,12 +64,13 @@ def test_every_feature_is_a_number_under_its_own_name(make: Any) -> None:
 def test_a_snapshot_knows_its_rows_by_shard() -> None:
     plan = make_plan(dry_run=True)
     counts = [
-        {"split": "train", "shard": 0, "row_count": 7},
-        {"split": "train", "shard": 3, "row_count": 5},
-        {"split": "validation", "shard": 1, "row_count": 2},
+        {"split": "train", "shard": 0, "row_count": 7, "checksum": -3},
+        {"split": "train", "shard": 3, "row_count": 5, "checksum": 9},
+        {"split": "validation", "shard": 1, "row_count": 2, "checksum": None},
     ]
     warehouse = FakeWarehouse(counts)
     snapshot = take(warehouse, plan, training_part(plan), attempt=2)
+    assert snapshot.checksums == {"train": (-3, 0, 0, 9), "validation": (0, 0, 0, 0)}
     assert snapshot.rows == {"train": (7, 0, 0, 5), "validation": (0, 2, 0, 0)}
     assert (snapshot.table, snapshot.bytes_scanned) == (plan.training_table, 1234)
     ((_, destination, job_id),) = warehouse.written

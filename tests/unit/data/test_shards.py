@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,18 @@ def test_many_shards_are_read_a_portion_at_a_time(make: Make, monkeypatch: pytes
     assert len(rows) == len(expected("train", list(range(6))))
 
 
+@pytest.mark.parametrize("change", [lambda x: x + 0.002, lambda x: np.where(np.arange(len(x)) == 7, 1e6, x)])
+def test_other_targets_than_the_snapshot_had_are_refused(make: Make, change: Callable[[Any], Any]) -> None:
+    other = with_column("target", pa.array(change(ROWS["target"].to_numpy())))
+    message = refusal(make(other))
+    assert "holds other rows or targets than the snapshot did" in message
+
+
+def test_a_snapshot_without_checksums_is_taken_as_it_is(make: Make) -> None:
+    nobody = replace(snapshot_of(ROWS), checksums={})
+    assert len(make(with_column("target", pa.array(np.ones(ROWS.num_rows))), snapshot=nobody).rows("train", [1]))
+
+
 def test_another_number_of_rows_than_counted_is_refused(make: Make, tmp_path: Path) -> None:
     missing = next(i for i, r in enumerate(ROWS.to_pylist()) if r["split"] == "train" and r["shard"] == 3)
     table = pa.concat_tables([ROWS.slice(0, missing), ROWS.slice(missing + 1)])
@@ -120,7 +133,8 @@ def test_a_target_that_is_no_number_is_refused(make: Make, bad: float | None) ->
     at = ROWS["split"].to_pylist().index("train")
     values = ROWS["target"].to_pylist()
     values[at] = bad
-    message = refusal(make(with_column("target", pa.array(values, pa.float64()))))
+    table = with_column("target", pa.array(values, pa.float64()))
+    message = refusal(make(table, snapshot=snapshot_of(table)))
     assert "1 of " in message
     assert "have a target that is null or not finite" in message
 
