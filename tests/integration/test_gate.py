@@ -165,6 +165,11 @@ def test_data_that_still_fails_keeps_it_closed_unless_forced(up: Up) -> None:
     assert [e.state.value for e in gate.history(MODEL)][-2:] == ["closed", "open"]
 
 
+def _asset(up: Up, name: str) -> int:
+    (found,) = (a for a in up.api.call("GET", "/assets?limit=100")["assets"] if a["name"] == name)
+    return int(found["id"])
+
+
 def landed(folder: Path, table: pa.Table) -> str:
     folder.mkdir(exist_ok=True)
     pq.write_table(table, folder / "laps.parquet")
@@ -190,6 +195,8 @@ def test_damaged_laps_never_reach_the_tables_and_mended_ones_start_a_training(
     assert closed is not None
     assert (closed.state, closed.run_id) == (GateState.CLOSED, "bad")
     assert "range(laps.lap_time_ms)" in closed.reason
+    states = up.api.call("GET", f"/assets/{_asset(up, 'f1_training.gates')}/state-store")
+    assert "laps.lap_time_ms" in json.dumps(states)
     links = up.api.call("GET", "/dags/f1_data/dagRuns/bad/taskInstances/validate/links")["extra_links"]
     assert links == {"Data checks": closed.report_uri}
     page = Path(closed.report_uri.removeprefix("file://")).read_text()

@@ -50,7 +50,7 @@ class Severity(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckResult:
-    """One check of one table. ``value`` is what was found, ``expected`` what passes, in words.
+    """One check of one table. ``value`` is what was found, in ``unit``; ``expected`` is what passes, in words.
 
     ``split`` is the table, ``column`` the column or columns that are looked at. ``examples`` are keys of rows that do
     not pass, at most ten. ``skipped`` says why nothing could be looked at; the check then counts as passed.
@@ -63,6 +63,7 @@ class CheckResult:
     value: float
     expected: str
     severity: Severity = Severity.FAIL
+    unit: str = ""
     examples: tuple[str, ...] = ()
     skipped: str = ""
 
@@ -85,18 +86,23 @@ class CheckResult:
             return "passed"
         return "FAILED" if self.failed else "warning"
 
+    @property
+    def found(self) -> str:
+        """``value`` with its unit."""
+        return f"{self.value:.6g} {self.unit}".rstrip()
+
     def finding(self) -> str:
         """What was found, against what is expected."""
         if self.skipped:
             return f"{self.name}: {self.skipped}"
         such = f", such as {', '.join(self.examples[:WORST])}" if self.examples and not self.passed else ""
-        return f"{self.name} is {self.value:.6g}, expected {self.expected}{such}"
+        return f"{self.name} is {self.found}, expected {self.expected}{such}"
 
     def line(self) -> str:
         """The result as one line of a log."""
         if self.skipped:
             return f"{self.state}  {self.finding()}"
-        return f"{self.state}  {self.name}: {self.value:.6g}, expected {self.expected}"
+        return f"{self.state}  {self.name}: {self.found}, expected {self.expected}"
 
 
 def report(results: Sequence[CheckResult], table: str) -> dict[str, Any]:

@@ -156,13 +156,14 @@ def _row_check(label: str, row: Mapping[str, Any], number: int, check: RowCheck,
         value=1 - failing / among if is_share else failing,
         expected=check.expected if is_share else _rows_expected(check, among),
         severity=check.severity,
+        unit="" if is_share else "row" if failing == 1 else "rows",
         examples=() if passed else tuple(row[f"examples_{number}"] or ()),
     )
 
 
 def _rows_expected(check: RowCheck, among: int) -> str:
     most = math.floor(among * check.most + 1e-9)
-    return f"{most} rows{' or fewer' if most else ''} that break: {check.expected}"
+    return f"{f'all rows but {most:,}' if most else 'every row'}: {check.expected}"
 
 
 def _freshness(now: TableStatistics, suite: Suite, last: TableStatistics | None, today: date) -> Iterator[CheckResult]:

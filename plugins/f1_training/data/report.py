@@ -105,8 +105,13 @@ def _plot(column: str, unit: str, now: Histogram, before: Histogram | None) -> P
                     title=f"{_bin(now.edges, number)}: {share:.1%} {SERIES[kind]}",
                 )
             )
-    ticks = tuple((round(LEFT + slot * (number + 1), 1), f"{edge:g}") for number, edge in enumerate(now.edges))
+    ticks = tuple((round(LEFT + slot * (number + 1), 1), _short(edge)) for number, edge in enumerate(now.edges))
     return Plot(title=column, axis=unit or "value", bars=tuple(bars), ticks=ticks, top=f"{top:.0%}")
+
+
+def _short(number: float) -> str:
+    """So that labels have room beside each other."""
+    return f"{number / 1000:g}k" if abs(number) >= 1000 else f"{number:g}"
 
 
 def _shares(histogram: Histogram) -> list[float]:

@@ -124,6 +124,11 @@ def scan_of(
     )
 
 
+def shown(number: float) -> str:
+    """A number for people."""
+    return f"{int(number):,}" if number == int(number) else f"{number:g}"
+
+
 def _name(column: str) -> str:
     return sql.column(column).text
 
@@ -161,13 +166,13 @@ def _columns(suite: Suite, present: Mapping[str, ColumnType], parts: _Parts) -> 
         if declared.type is ColumnType.FLOAT64:
             condition = f"IS_NAN({name}) OR IS_INF({name})"
             parts.checks.append(
-                RowCheck(check=Check.FINITE, column=column, condition=condition, expected="no NaN or infinity")
+                RowCheck(check=Check.FINITE, column=column, condition=condition, expected="a finite number")
             )
         outside, words = [], []
         for bound, sign, what in ((declared.min, "<", "at least"), (declared.max, ">", "at most")):
             if bound is not None:
                 outside.append(f"{name} {sign} {parts.parameter('FLOAT64', float(bound))}")
-                words.append(f"{what} {bound:g}")
+                words.append(f"{what} {shown(bound)}")
         if outside:
             parts.checks.append(
                 RowCheck(
@@ -194,7 +199,7 @@ def _columns(suite: Suite, present: Mapping[str, ColumnType], parts: _Parts) -> 
 def _keys(suite: Suite, parts: _Parts) -> None:
     copy = parts.window(f"ROW_NUMBER() OVER (PARTITION BY {_names([LABEL, *suite.keys])})")
     parts.checks.append(
-        RowCheck(check=Check.UNIQUE, column="+".join(suite.keys), condition=f"{copy} > 1", expected="every row once")
+        RowCheck(check=Check.UNIQUE, column="+".join(suite.keys), condition=f"{copy} > 1", expected="there once")
     )
 
 
@@ -215,7 +220,7 @@ def _step(step: Step, present: Mapping[str, ColumnType], parts: _Parts) -> None:
             condition=f"{among} AND {condition}",
             among=among,
             most=step.most,
-            expected=f"{step.by:+d} from a row to the next, in order of {step.order}",
+            expected=f"{step.by:+d} from the one before, in order of {step.order}",
             severity=step.severity,
         )
     )
@@ -233,7 +238,7 @@ def _start(start: Start, present: Mapping[str, ColumnType], parts: _Parts) -> No
             condition=f"{among} AND {_name(start.column)} != {start.value:d}",
             among=among,
             most=start.most,
-            expected=f"{start.value:d} in the first row, where {start.where}",
+            expected=f"{start.value:d} at the start, where {start.where}",
         )
     )
 
@@ -251,7 +256,7 @@ def _constants(suite: Suite, present: Mapping[str, ColumnType], parts: _Parts) -
                 check=Check.LEAKAGE if constant.leakage else Check.CONSTANT,
                 column=constant.column,
                 condition=f"{low} != {high}",
-                expected=f"one value a {'+'.join(constant.within)}",
+                expected=f"with one value in its {'+'.join(constant.within)}",
             )
         )
 
@@ -271,7 +276,7 @@ def _references(suite: Suite, raw: Mapping[str, str], parts: _Parts) -> None:
                 check=Check.REFERENCE,
                 column=columns,
                 condition=f"{found} IS NULL",
-                expected=f"only those of {reference.table}",
+                expected=f"known to {reference.table}",
                 severity=reference.severity,
             )
         )
@@ -300,7 +305,7 @@ def _total(total: Total, raw: Mapping[str, str], present: Mapping[str, ColumnTyp
             condition=f"{among} AND ABS({summed} - {official}) > {parts.parameter('FLOAT64', total.tolerance)}",
             among=among,
             most=total.most,
-            expected=f"sums within {total.tolerance:g} of {total.table}.{total.official}",
+            expected=f"of a sum within {shown(total.tolerance)} of {total.table}.{total.official}",
             severity=total.severity,
         )
     )
@@ -317,7 +322,7 @@ def _future(suite: Suite, present: Mapping[str, ColumnType], today: date, parts:
     for column in _dated(suite, present):
         is_text = present[column] is ColumnType.STRING
         now = parts.parameter("STRING", today.isoformat()) if is_text else parts.parameter("INT64", today.year)
-        expected = f"{today if is_text else today.year} or earlier"
+        expected = f"of {today if is_text else today.year} or earlier"
         parts.checks.append(
             RowCheck(check=Check.FUTURE, column=column, condition=f"{_name(column)} > {now}", expected=expected)
         )

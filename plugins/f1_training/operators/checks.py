@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator
 
 from f1_training.core.failures import airflow_errors
 from f1_training.core.plan import RunPlan
+from f1_training.operators.gate import GATES
 from f1_training.operators.reports import ReportLink, close_gates, keep_report
 from trainer.contract import SnapshotRef, read_catalogue
 from trainer.contract.fields import decode
@@ -33,14 +34,14 @@ class DataChecksOperator(BaseOperator):
     ui_color = "#fdf0d5"
 
     def __init__(self, *, plan: Any, snapshots: Any, closes_gate: bool = True, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(inlets=[GATES], **kwargs)
         self.plan = plan
         self.snapshots = snapshots
         self.closes_gate = closes_gate
         #: Where the report is, once there is one: for whoever is told of a failure.
         self.report_uri = ""
 
-    def execute(self, context: Any) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+    def execute(self, context: Any) -> dict[str, Any]:
         """Check, report, and fail with ``DataInvalid`` if a check failed."""
         from f1_training.bigquery import checks
         from f1_training.bigquery.client import Warehouse
@@ -58,16 +59,16 @@ class DataChecksOperator(BaseOperator):
             kept = keep_report(plan.artifacts_uri, title, facts, results, plan.table_name)
             self.report_uri = kept.uri
             if self.closes_gate:
-                self._close_gate(plan, results)
+                self._close_gate(plan, results, context)
             require_passed(results, plan.table_name)
         return kept.report
 
-    def _close_gate(self, plan: RunPlan, results: Sequence[CheckResult]) -> None:
+    def _close_gate(self, plan: RunPlan, results: Sequence[CheckResult], context: Any) -> None:
         from f1_training.gate.gate import readers
 
         failed = {result.split for result in results if result.failed}
         models = readers(read_catalogue(), failed)
-        close_gates(plan.settings.uris.models, models, results, plan.run_id, self.report_uri)
+        close_gates(context, plan.settings.uris.models, models, results, plan.run_id, self.report_uri)
 
 
 def _wanted(plan: RunPlan) -> dict[str, dict[str, int]]:

@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from f1_training.core.failures import airflow_errors
 from f1_training.core.plan import job_id
+from f1_training.operators.gate import GATES
 from f1_training.operators.planning import deployed_settings
 from f1_training.operators.reports import ReportLink, Tables, close_gates, keep_report
 from trainer.contract import FailureReason, TrainingFailure, read_catalogue
@@ -34,7 +35,7 @@ class DataOperator(BaseOperator):
     ui_color = "#d9efe3"
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(inlets=[GATES], **kwargs)
         self.report_uri = ""
 
     def warehouse(self, settings: Settings) -> Warehouse:
@@ -69,7 +70,7 @@ class DataOperator(BaseOperator):
             verdict = Verdict(run_id=run_id, at=_now(), passed=not failed, failed=failed, report_uri=kept.uri)
             Records(settings.uris.artifacts).judge(verdict)
         models = readers(read_catalogue(), strategy_suite().labels)
-        close_gates(settings.uris.models, models, results, run_id, kept.uri)
+        close_gates(context, settings.uris.models, models, results, run_id, kept.uri)
         require_passed(results, f"run {run_id}")
         return kept.report
 

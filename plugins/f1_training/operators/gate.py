@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import BaseOperator
+from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from f1_training.core.failures import airflow_errors
@@ -18,6 +19,11 @@ from trainer.contract.fields import encode
 
 if TYPE_CHECKING:
     from f1_training.gate.gate import GateEvent
+
+log = logging.getLogger(__name__)
+
+#: The gates as Airflow shows them: the state of this Asset has a line a model. A mirror, which nothing of ours reads.
+GATES = Asset("f1_training.gates")
 
 
 class GateOperator(BaseOperator):
@@ -57,7 +63,7 @@ class ChangeGateOperator(BaseOperator):
     template_fields: Sequence[str] = ("models", "who", "reason")
 
     def __init__(self, *, models: Any, state: str, who: Any, reason: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(inlets=[GATES], **kwargs)
         self.models = models
         self.state = GateState(state)
         self.who = who
@@ -72,6 +78,7 @@ class ChangeGateOperator(BaseOperator):
             events = [act(model, change) for model in self.models]
         for event in events:
             self.log.info("%s", told(event))
+            mirror(context, event)
         return [encode(event) for event in events]
 
 
@@ -119,6 +126,14 @@ def models_asked(params: Mapping[str, Any]) -> list[str]:
         message = f"model_type {asked!r} is not in the catalogue; it has: {', '.join(known)}"
         raise TrainingFailure(FailureReason.CONFIG_INVALID, message)
     return [asked]
+
+
+def mirror(context: Any, event: GateEvent) -> None:
+    """Show a gate's newest event in Airflow's UI; what counts is in the bucket, so a failure is only logged."""
+    try:
+        context["asset_state_store"][GATES].set(event.model_type, told(event))
+    except Exception as e:  # noqa: BLE001 - whatever it is, the gate has changed already
+        log.warning("the state of Asset %s does not show it: %s", GATES.name, e)
 
 
 def told(event: GateEvent) -> str:

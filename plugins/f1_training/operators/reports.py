@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperatorLink
 
 from f1_training.gate.gate import Change, Gate
-from f1_training.operators.gate import told
+from f1_training.operators.gate import mirror, told
 
 if TYPE_CHECKING:
     from f1_training.core.results import CheckResult
@@ -87,9 +87,14 @@ def keep_report(
 
 
 def close_gates(
-    models_uri: str, models: Iterable[str], results: Sequence[CheckResult], run_id: str, report_uri: str
+    context: Any,
+    models_uri: str,
+    models: Iterable[str],
+    results: Sequence[CheckResult],
+    run_id: str,
+    report_uri: str,
 ) -> None:
-    """Close the gates of ``models`` if a check has failed.
+    """Close the gates of ``models`` if a check has failed; ``context`` is the task's.
 
     Raises:
         TrainingFailure: what the storage refused.
@@ -107,4 +112,6 @@ def close_gates(
     )
     gate = Gate(models_uri)
     for model in models:
-        log.error("gate closed: %s", told(gate.close(model, change)))
+        event = gate.close(model, change)
+        log.error("gate closed: %s", told(event))
+        mirror(context, event)

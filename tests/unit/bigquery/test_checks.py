@@ -103,6 +103,7 @@ def test_the_report_has_every_check() -> None:
         "value": 0,
         "expected": "1000 rows or more",
         "severity": "fail",
+        "unit": "",
         "examples": [],
         "skipped": "",
     }

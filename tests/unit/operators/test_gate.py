@@ -12,6 +12,7 @@ from f1_training.core.results import Check, CheckResult
 from f1_training.core.settings import Settings
 from f1_training.gate.gate import Change, Gate, GateState
 from f1_training.operators import AskToOpenOperator, ChangeGateOperator, DataChecksOperator, GateOperator, models_asked
+from f1_training.operators.gate import GATES, told
 from tests.fakes.run_plan import RUN, make_plan, settings
 from trainer.contract import TrainingFailure, read_catalogue
 
@@ -51,11 +52,19 @@ def test_a_run_stops_at_a_closed_gate_without_a_retry(plan: RunPlan, gate: Gate)
         task.execute({})
 
 
+class Shown(dict[str, str]):
+    """An Asset's state."""
+
+    def set(self, key: str, value: str) -> None:
+        self[key] = value
+
+
 def test_checks_that_fail_close_the_gate_of_every_reader_and_name_the_worst(plan: RunPlan, gate: Gate) -> None:
     failed = [result(split, passed=False) for split in ("train", "validation", "test", "train")]
     operator = checks(plan)
     operator.report_uri = "gs://artifacts/job/checks.json"
-    operator._close_gate(plan, [*failed, result("train", passed=True)])
+    shown: dict[Any, Any] = {GATES: Shown()}
+    operator._close_gate(plan, [*failed, result("train", passed=True)], {"asset_state_store": shown})
     for model in read_catalogue().entries:
         event = gate.newest(model)
         assert event is not None
@@ -63,15 +72,16 @@ def test_checks_that_fail_close_the_gate_of_every_reader_and_name_the_worst(plan
         assert event.reason == "4 of 5 checks failed: keys(train), keys(validation), keys(test) and more"
         assert event.report_uri == "gs://artifacts/job/checks.json"
         assert (event.who, event.run_id) == (f"the validation of run {plan.run_id}", plan.run_id)
+        assert shown[GATES][model] == told(event)
 
 
 def test_checks_that_pass_leave_it_as_it_is(plan: RunPlan, gate: Gate) -> None:
-    checks(plan)._close_gate(plan, [result("train", passed=True)])
+    checks(plan)._close_gate(plan, [result("train", passed=True)], {})
     assert gate.newest(MODEL) is None
 
 
 def test_a_table_of_somebody_s_own_closes_nobody_s_gate(plan: RunPlan, gate: Gate) -> None:
-    checks(plan)._close_gate(plan, [result("train_of_mine", passed=False)])
+    checks(plan)._close_gate(plan, [result("train_of_mine", passed=False)], {})
     assert gate.newest(MODEL) is None
 
 
