@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from airflow.sdk import DAG, Param
 
 from f1_training.operators import (
@@ -49,7 +47,6 @@ with DAG(
     description="Ingest, process and check the laps that models are trained on",
     # Monday morning, when the weekend's timing has settled.
     schedule="0 6 * * 1",
-    start_date=datetime(2026, 1, 5, tzinfo=UTC),
     catchup=False,
     # Two at once would publish in either order.
     max_active_runs=1,

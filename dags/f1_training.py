@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import (
@@ -137,7 +136,7 @@ with DAG(
     description="Retrain Formula 1 strategy models, distributed and fault tolerant",
     # New tables, and every week at the latest: also code and parameters change.
     schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("@weekly", timezone="UTC"), assets=list(ASSETS)),
-    start_date=datetime(2026, 1, 5, tzinfo=UTC),
+    # No start date: once unpaused, it waits for the next time instead of making up for the last one.
     catchup=False,
     max_active_runs=4,
     is_paused_upon_creation=True,

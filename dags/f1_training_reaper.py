@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from airflow.sdk import DAG
 
 from f1_training.operators import ReaperOperator, default_args
@@ -19,7 +17,6 @@ with DAG(
     dag_id="f1_training_reaper",
     description="Delete training jobs without a live run",
     schedule="@hourly",
-    start_date=datetime(2026, 1, 5, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     default_args=default_args(),

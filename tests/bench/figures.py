@@ -36,6 +36,10 @@ BARS: Mapping[str, Bar] = {
     "chief_ms_per_boundary": Bar(unit="ms", most=50.0),
     "memory_over_arrow": Bar(unit="ratio", most=2.0),
     "source_scans": Bar(unit="scans", most=1.0),
+    "ingest_s": Bar(unit="s", most=30.0),
+    "process_s": Bar(unit="s", most=30.0),
+    "checks_s": Bar(unit="s", most=None),
+    "ingest_mib": Bar(unit="MiB", most=1024.0),
     "recovery_kill9_s": Bar(unit="s", most=2.0),
     "recovery_vs_ray_train": Bar(unit="ratio", most=0.25),
     # A core's nanoseconds a row, feature and round; a row and feature; a row and tree. A worker's MiB of features a second.

@@ -27,7 +27,7 @@ params = {name: found.params.get_param(name) for name in found.params}
 form = {name: {"default": p.value, **p.schema, "description": p.description} for name, p in params.items()}
 retries = {t.task_id: [t.retries, type(t.retry_policy).__name__] for t in found.tasks}
 print(json.dumps({"retries": retries, "seconds": seconds, "modules": modules, "edges": edges, "groups": groups, "form": form,
-                  "schedule": str(found.schedule), "catchup": found.catchup, "doc": found.doc_md, "pools": {t.task_id: t.pool for t in found.tasks}, "runs": found.max_active_runs}))
+                  "schedule": str(found.schedule), "catchup": found.catchup, "start": str(found.start_date), "doc": found.doc_md, "pools": {t.task_id: t.pool for t in found.tasks}, "runs": found.max_active_runs}))
 """
 
 

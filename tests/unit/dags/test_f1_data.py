@@ -19,7 +19,7 @@ def test_tables_are_published_only_when_they_have_passed(tmp_path: Path) -> None
 
 def test_it_runs_after_the_weekend_one_at_a_time_and_never_for_the_past(tmp_path: Path) -> None:
     dag = parsed(tmp_path, "f1_data")
-    assert (dag["schedule"], dag["catchup"], dag["runs"]) == ("0 6 * * 1", False, 1)
+    assert (dag["schedule"], dag["catchup"], dag["start"], dag["runs"]) == ("0 6 * * 1", False, "None", 1)
 
 
 def test_the_form_explains_itself(tmp_path: Path) -> None:
