@@ -9,10 +9,12 @@ from typing import Any
 from f1_training.core.plan import RunIdentity, RunPlan, plan_runs
 from f1_training.core.settings import Settings, read_settings
 from trainer.contract import (
+    Comparison,
     EvaluationResult,
     GroupChange,
     GroupMember,
     GroupScore,
+    Interval,
     LineageEvent,
     SnapshotRef,
     TrainingResult,
@@ -80,7 +82,22 @@ def training_result(plan: RunPlan, booster: bytes = BOOSTER, **changes: Any) -> 
     return TrainingResult(**{**values, **changes})
 
 
-def evaluation_result(plan: RunPlan, result: TrainingResult, mae: float = 557.0) -> EvaluationResult:
+def compared(version: str, low: float, high: float, mae: float = 557.0) -> Comparison:
+    """A model beside the champion ``version``: the difference lies between ``low`` and ``high``."""
+    middle = (low + high) / 2
+    return Comparison(
+        version=version,
+        metric="test_mae",
+        own=mae,
+        champion=mae - middle,
+        difference=middle,
+        interval=Interval(low=low, high=high),
+    )
+
+
+def evaluation_result(
+    plan: RunPlan, result: TrainingResult, mae: float = 557.0, comparison: Comparison | None = None
+) -> EvaluationResult:
     """What the evaluation found."""
     return EvaluationResult(
         job_id=plan.job_id,
@@ -94,6 +111,7 @@ def evaluation_result(plan: RunPlan, result: TrainingResult, mae: float = 557.0)
         by_group=(GroupScore(group="2025_R01", rows=400, value=mae),),
         intervals={},
         unit=plan.entry.unit,
+        comparison=comparison,
     )
 
 

@@ -1,7 +1,7 @@
 """The contract between Airflow and the pods: plain, versioned documents. Standard library only."""
 
 from trainer.contract.catalogue import Catalogue, CatalogueError, ModelEntry, read_catalogue
-from trainer.contract.evaluation import EvaluationResult, GroupScore, Interval
+from trainer.contract.evaluation import Comparison, EvaluationResult, GroupScore, Interval
 from trainer.contract.fields import ContractError
 from trainer.contract.manifest import (
     EarlyStopping,
@@ -15,6 +15,7 @@ from trainer.contract.manifest import (
 from trainer.contract.objects import ObjectExistsError, ObjectStore
 from trainer.contract.outcome import EXIT_CODES, FailureReason, Outcome, TrainingFailure
 from trainer.contract.spec import (
+    ChampionModel,
     CheckpointPolicy,
     Device,
     Engine,
@@ -31,7 +32,9 @@ __all__ = [
     "EXIT_CODES",
     "Catalogue",
     "CatalogueError",
+    "ChampionModel",
     "CheckpointPolicy",
+    "Comparison",
     "ContractError",
     "Device",
     "EarlyStopping",

@@ -31,12 +31,34 @@ class Interval:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """The model beside the champion ``version``, on the same rows.
+
+    ``metric`` is what both are compared by, lower is better; ``own`` and ``champion`` are its values, ``difference`` is
+    their difference, negative where the new model is better, with its ``interval`` by a paired bootstrap over groups.
+    ``problem`` says why they could not be compared; everything else is then empty.
+    """
+
+    version: str
+    metric: str = ""
+    own: float = 0.0
+    champion: float = 0.0
+    difference: float = 0.0
+    interval: Interval | None = None
+    problem: str = ""
+
+    def __post_init__(self) -> None:
+        require(bool(self.problem) != (self.interval is not None), "interval", "is there unless there is a problem")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationResult(Document):
     """One model's score on rows it never saw, in the target's unit.
 
     ``metrics`` of a regression: ``test_mae``, ``baseline_mae``, ``rmse``; of a classifier: ``accuracy``,
     ``baseline_accuracy``, ``log_loss``, ``macro_f1``. ``by_group`` is ordered by group and adds up to ``rows``, so that
-    two models can be compared group by group. ``intervals`` maps a metric's name to its interval.
+    two models can be compared group by group. ``intervals`` maps a metric's name to its interval. ``comparison`` is
+    with the champion of the time, where there was one.
     """
 
     KIND: ClassVar[str] = "evaluation-result"
@@ -53,6 +75,7 @@ class EvaluationResult(Document):
     intervals: Mapping[str, Interval]
     unit: str = ""
     bootstrap_seed: int = 0
+    comparison: Comparison | None = None
 
     def __post_init__(self) -> None:
         total = sum(g.rows for g in self.by_group)

@@ -209,11 +209,23 @@ class TrainingSpec(Document):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ChampionModel:
+    """The version that serves now, to compare a new one with on the same rows."""
+
+    version: str
+    engine: Engine
+    model_uri: str
+    model_sha256: str
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationSpec(Document):
     """Score one finished model on rows it never saw.
 
     ``table`` has the columns of :class:`SnapshotRef`; ``split`` picks its rows. ``baseline`` is the naive constant
-    prediction, in the target's unit. ``output`` is the URI of the metrics document to write.
+    prediction, in the target's unit. ``output`` is the URI of the metrics document to write. ``champion`` is scored on
+    the same rows, where there is one.
     """
 
     KIND: ClassVar[str] = "evaluation-spec"
@@ -233,6 +245,7 @@ class EvaluationSpec(Document):
     unit: str = ""
     baseline: float = 0.0
     threads: int = 1
+    champion: ChampionModel | None = None
 
     def __post_init__(self) -> None:
         require(

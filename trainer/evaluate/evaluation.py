@@ -8,12 +8,20 @@ import numpy as np
 import pyarrow as pa
 
 from trainer.boosters import engine_for
-from trainer.contract import Engine, EvaluationResult, EvaluationSpec, FailureReason, Objective, TrainingFailure
+from trainer.contract import (
+    Comparison,
+    Engine,
+    EvaluationResult,
+    EvaluationSpec,
+    FailureReason,
+    Objective,
+    TrainingFailure,
+)
 from trainer.contract.objects import sha256
 from trainer.data import read_table
 from trainer.data.reading import split_condition
 from trainer.data.rows import column
-from trainer.evaluate.score import Score, Scored, score
+from trainer.evaluate.score import Score, Scored, losses, paired, score
 from trainer.storage import open_store, storage_errors
 
 GROUP = "group_id"
@@ -45,7 +53,8 @@ def evaluate(spec: EvaluationSpec) -> tuple[EvaluationResult, str]:
         threads=spec.threads,
     )
     rows = read_table(spec.table, (*spec.features, spec.target, GROUP), split_condition(spec.split))
-    scored = score_table(model, rows, target=spec.target, baseline=spec.baseline)
+    predicted = predict_table(model, rows, target=spec.target)
+    scored = score(predicted, model.objective, spec.baseline)
     result = EvaluationResult(
         job_id=spec.job_id,
         model_type=spec.model_type,
@@ -58,6 +67,7 @@ def evaluate(spec: EvaluationSpec) -> tuple[EvaluationResult, str]:
         by_group=scored.by_group,
         intervals=scored.intervals,
         unit=spec.unit,
+        comparison=_compared(spec, rows, predicted),
     )
     folder, _, name = spec.output.rpartition("/")
     store = open_store(folder)
@@ -65,10 +75,58 @@ def evaluate(spec: EvaluationSpec) -> tuple[EvaluationResult, str]:
         return result, store.uri_of(store.create_beside(name, result.to_json().encode()))
 
 
+def _compared(spec: EvaluationSpec, rows: pa.Table, own: Scored) -> Comparison | None:
+    """The model beside the champion, which is scored on the same rows.
+
+    A champion that cannot be scored is a finding and no failure: otherwise nothing could ever replace it.
+    """
+    champion = spec.champion
+    if champion is None:
+        return None
+    missing = sorted(set(champion.features) - set(spec.features))
+    if missing:
+        problem = f"its features {', '.join(missing)} are not among the rows of this run"
+        return Comparison(version=champion.version, problem=problem)
+    try:
+        document = _download(champion.model_uri, champion.model_sha256)
+        model = Model(
+            engine=champion.engine,
+            objective=spec.objective,
+            document=document,
+            features=champion.features,
+            threads=spec.threads,
+        )
+        others = predict_table(model, rows, target=spec.target)
+        metric, mine = losses(own, spec.objective)
+        theirs = losses(others, spec.objective)[1]
+    except TrainingFailure as e:
+        if e.reason not in (FailureReason.CONFIG_INVALID, FailureReason.DATA_INVALID):
+            raise
+        return Comparison(version=champion.version, problem=str(e))
+    difference, between = paired(mine, theirs, own.groups)
+    return Comparison(
+        version=champion.version,
+        metric=metric,
+        own=float(mine.mean()),
+        champion=float(theirs.mean()),
+        difference=difference,
+        interval=between,
+    )
+
+
 def score_table(model: Model, rows: pa.Table, *, target: str, baseline: float = 0.0, group: str = GROUP) -> Score:
     """Score ``model`` on ``rows``: a table with its features, the columns ``target`` and ``group``.
 
     Rows without a target are left out.
+
+    Raises:
+        TrainingFailure: ``DataInvalid`` when a column is missing, or no row is left.
+    """
+    return score(predict_table(model, rows, target=target, group=group), model.objective, baseline)
+
+
+def predict_table(model: Model, rows: pa.Table, *, target: str, group: str = GROUP) -> Scored:
+    """What ``model`` predicts for those of ``rows`` that have a target.
 
     Raises:
         TrainingFailure: ``DataInvalid`` when a column is missing, or no row is left.
@@ -85,8 +143,7 @@ def score_table(model: Model, rows: pa.Table, *, target: str, baseline: float = 
         features[:, number] = column(known, name)
     predictions = engine_for(model.engine).predict(model.document, features, threads=model.threads)
     groups = [str(name) for name in known[group].to_pylist()]
-    scored = Scored(target=column(known, target), predictions=predictions, groups=groups)
-    return score(scored, model.objective, baseline)
+    return Scored(target=column(known, target), predictions=predictions, groups=groups)
 
 
 def _download(uri: str, expected: str) -> bytes:

@@ -69,6 +69,34 @@ def score(rows: Scored, objective: Objective, baseline: float = 0.0, seed: int =
     return _regression(rows, baseline, seed)
 
 
+def losses(rows: Scored, objective: Objective) -> tuple[str, Floats]:
+    """The metric that two models are compared by, lower is better, and its value for each row (rows,)."""
+    if objective not in (Objective.BINARY_LOGISTIC, Objective.MULTICLASS):
+        return "test_mae", np.abs(rows.predictions - rows.target)
+    probabilities = _by_class(rows.predictions)
+    chosen = probabilities[np.arange(len(rows.target)), rows.target.astype(np.int64)]
+    return "log_loss", -np.log(np.clip(chosen, SMALLEST, 1.0))
+
+
+def paired(own: Floats, other: Floats, groups: Sequence[str], seed: int = 0) -> tuple[float, Interval]:
+    """The mean difference of two models' losses of the same rows, and its interval when whole groups are drawn."""
+    index, counts = _indexed(groups)
+    sums = np.bincount(index, weights=own - other, minlength=len(counts)).astype(np.float64)
+    return float((own - other).mean()), interval(sums, counts, seed)
+
+
+def _by_class(probabilities: Floats) -> Floats:
+    if probabilities.ndim == 1:
+        return np.column_stack((1 - probabilities, probabilities))
+    return probabilities
+
+
+def _indexed(groups: Sequence[str]) -> tuple[npt.NDArray[np.intp], Floats]:
+    """Each row's group as a number, and the rows of each group."""
+    names, index = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    return index, np.bincount(index, minlength=len(names)).astype(np.float64)
+
+
 def _regression(rows: Scored, baseline: float, seed: int) -> Score:
     error = np.abs(rows.predictions - rows.target)
     naive = np.abs(baseline - rows.target)
@@ -79,9 +107,7 @@ def _regression(rows: Scored, baseline: float, seed: int) -> Score:
 
 
 def _classifier(rows: Scored, seed: int) -> Score:
-    probabilities = rows.predictions
-    if probabilities.ndim == 1:
-        probabilities = np.column_stack((1 - probabilities, probabilities))
+    probabilities = _by_class(rows.predictions)
     labels = rows.target.astype(np.int64)
     classes = probabilities.shape[1]
     unknown = sorted({int(v) for v in np.unique(labels) if not 0 <= v < classes})
@@ -91,14 +117,14 @@ def _classifier(rows: Scored, seed: int) -> Score:
     predicted = np.argmax(probabilities, axis=1)
     right = (predicted == labels).astype(np.float64)
     chosen = np.clip(probabilities[np.arange(len(labels)), labels], SMALLEST, 1.0)
-    losses = -np.log(chosen)
+    loss = -np.log(chosen)
     metrics = {
         "accuracy": float(right.mean()),
         "baseline_accuracy": float(np.bincount(labels, minlength=classes).max() / len(labels)),
-        "log_loss": float(losses.mean()),
+        "log_loss": float(loss.mean()),
         "macro_f1": macro_f1(labels, predicted, classes),
     }
-    return _scored(rows, metrics, right, {"accuracy": right, "log_loss": losses}, seed)
+    return _scored(rows, metrics, right, {"accuracy": right, "log_loss": loss}, seed)
 
 
 def macro_f1(labels: Integers, predicted: npt.NDArray[np.intp], classes: int) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from f1_training.core.machines import cpus
 from f1_training.core.plan import RunPlan
 from trainer.contract import (
+    ChampionModel,
     CheckpointPolicy,
     Device,
     EvaluationSpec,
@@ -58,8 +59,10 @@ def training_spec(plan: RunPlan, snapshot: SnapshotRef, attempt: int) -> Trainin
     )
 
 
-def evaluation_spec(plan: RunPlan, snapshot: SnapshotRef, result: TrainingResult) -> EvaluationSpec:
-    """Score the trained model on the snapshot of the test split."""
+def evaluation_spec(
+    plan: RunPlan, snapshot: SnapshotRef, result: TrainingResult, champion: ChampionModel | None = None
+) -> EvaluationSpec:
+    """Score the trained model on the snapshot of the test split, and the ``champion`` beside it."""
     entry = plan.entry
     return EvaluationSpec(
         job_id=plan.job_id,
@@ -76,6 +79,7 @@ def evaluation_spec(plan: RunPlan, snapshot: SnapshotRef, result: TrainingResult
         unit=entry.unit,
         baseline=entry.baseline,
         threads=threads(plan),
+        champion=champion,
     )
 
 

@@ -13,10 +13,11 @@ from trainer.contract.fields import decode
 
 if TYPE_CHECKING:
     from f1_training.kubernetes.manifests import Bundle
+    from trainer.contract import ChampionModel
 
 
 class EvaluationOperator(JobOperator):
-    """Evaluate what was trained on the snapshot of the test split.
+    """Evaluate what was trained on the snapshot of the test split, beside the champion on the same rows.
 
     Args:
         plan: the run's plan, from task ``plan``.
@@ -44,9 +45,26 @@ class EvaluationOperator(JobOperator):
         from trainer.contract import TrainingResult
 
         made = TrainingResult.from_json(read_object(self.trained["result_uri"]))
-        spec = evaluation_spec(plan, decode(SnapshotRef, self.snapshots["evaluation"], "snapshot"), made)
+        snapshot = decode(SnapshotRef, self.snapshots["evaluation"], "snapshot")
+        spec = evaluation_spec(plan, snapshot, made, self._champion(plan))
         settings = job_settings(plan, self.purpose, attempt)
         return Bundle(main=evaluation_job(spec, settings), queued=bool(settings.queue))
+
+    def _champion(self, plan: RunPlan) -> ChampionModel | None:
+        """What serves now; nothing to compare with where that is this run's own version."""
+        from f1_training.registry.store import Registry
+        from trainer.contract import ChampionModel, Engine
+
+        found = Registry(plan.settings.uris.models).champion(plan.model_type)
+        if found is None or found.version == plan.model_version:
+            return None
+        return ChampionModel(
+            version=found.version,
+            engine=Engine(found.card.engine),
+            model_uri=found.model_uri,
+            model_sha256=found.card.sha256,
+            features=found.card.features,
+        )
 
     def result(self, plan: RunPlan, outcome: Outcome, attempt: int) -> dict[str, Any]:  # noqa: ARG002 - the base's
         """What the evaluation found."""
@@ -58,4 +76,8 @@ class EvaluationOperator(JobOperator):
             between = found.intervals.get(name)
             shown = f" ({between.low:.6g} to {between.high:.6g})" if between else ""
             self.log.info("%s %.6g%s on %s rows of split %r", name, value, shown, found.rows, found.split)
+        if found.comparison is not None:
+            from f1_training.registry.promotion import told
+
+            self.log.info("%s", told(found.comparison, found.unit))
         return {"evaluation_uri": outcome.result_uri, "metrics": dict(found.metrics), "rows": found.rows}

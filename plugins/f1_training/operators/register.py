@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import Asset, AssetAlias, BaseOperator
 
 from f1_training.core.failures import airflow_errors
 from f1_training.core.plan import RunPlan
@@ -16,11 +16,17 @@ from trainer.contract.fields import decode
 if TYPE_CHECKING:
     from f1_training.registry.card import Inputs, ModelCard
     from f1_training.registry.promotion import Decision
-    from f1_training.registry.store import Registry
+    from f1_training.registry.store import AliasEvent, Registry
+
+#: Stands for the Assets of the champions: which of them an event is for is known when it happens.
+CHAMPIONS = AssetAlias("f1_champions")
 
 
 class RegisterModelOperator(BaseOperator):
-    """Store booster and model card as a version that never changes; promote it if it beats the naive baseline.
+    """Store booster and model card as a version that never changes; promote it if it beats champion and baseline.
+
+    The alias moves only if it still means the version that was compared with; of two runs that would promote at once
+    one does, and the other reports the conflict. A promotion is an event of the Asset ``f1_model.<model>.champion``.
 
     Args:
         plan: the run's plan, from task ``plan``.
@@ -35,13 +41,13 @@ class RegisterModelOperator(BaseOperator):
     ui_color = "#f8d7da"
 
     def __init__(self, *, plan: Any, snapshots: Any, trained: Any, evaluated: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(outlets=[CHAMPIONS], **kwargs)
         self.plan = plan
         self.snapshots = snapshots
         self.trained = trained
         self.evaluated = evaluated
 
-    def execute(self, context: Any) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+    def execute(self, context: Any) -> dict[str, Any]:
         """Register and promote. Doing it again changes nothing; a dry run is skipped."""
         from airflow.sdk.exceptions import AirflowSkipException
 
@@ -62,6 +68,8 @@ class RegisterModelOperator(BaseOperator):
             champion, reason = _promoted(registry, registered.card, decide(evaluation))
             word = "champion" if champion else "not promoted"
             self.log.info("%s %s is %s: %s", card.model_type, card.model_version, word, reason)
+            if champion:
+                announce_champion(context, card.model_type, card.model_version, reason)
         return _summary(registered.card, registered.model_uri, champion=champion, reason=reason)
 
     def _inputs(self, plan: RunPlan) -> Inputs:
@@ -77,12 +85,34 @@ def _promoted(registry: Registry, card: ModelCard, decision: Decision) -> tuple[
     if not decision.promote:
         return False, decision.reason
     at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    # Versions sort by time: a run of last week that is cleared today does not push out this week's champion.
-    event = registry.promote(card, decision.reason, at, lambda e: e is None or e.model_version < card.model_version)
-    if event is None:
-        newest = registry.alias(card.model_type)
-        return False, f"version {newest.model_version if newest else '?'}, which is newer, is champion already"
-    return True, decision.reason
+    comparison = card.evaluation.comparison
+    compared = comparison.version if comparison is not None else ""
+
+    def still_wanted(newest: AliasEvent | None) -> bool:
+        # Versions sort by time: a run of last week that is cleared today does not push out this week's champion.
+        if newest is None:
+            return not compared
+        return newest.model_version == compared and newest.model_version < card.model_version
+
+    event = registry.promote(card, decision.reason, at, still_wanted)
+    if event is not None:
+        return True, decision.reason
+    newest = registry.alias(card.model_type)
+    now = newest.model_version if newest else "none"
+    if newest is not None and newest.model_version > card.model_version:
+        return False, f"version {now}, which is newer, is champion already"
+    return False, (
+        f"conflict: it was compared with {compared or 'no champion'}, meanwhile the champion is {now}; clear the tasks "
+        "evaluate and register to compare again"
+    )
+
+
+def announce_champion(context: Any, model_type: str, version: str, reason: str) -> None:
+    """An event of the model's Asset, for whoever waits for a new champion. Nobody is lost without it."""
+    events = context.get("outlet_events")
+    if events is not None:
+        extra = {"version": version, "reason": reason}
+        events[CHAMPIONS].add(Asset(f"f1_model.{model_type}.champion"), extra=extra)
 
 
 def _summary(card: ModelCard, model_uri: str, *, champion: bool, reason: str) -> dict[str, Any]:

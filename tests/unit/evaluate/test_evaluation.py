@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from trainer.contract import (
+    ChampionModel,
     Engine,
     EvaluationResult,
     EvaluationSpec,
@@ -32,6 +33,17 @@ ROWS = pa.table(
         "group_id": ["monza", "spa", "spa", "spa"],
     }
 )
+
+
+def champion(folder: Path, document: bytes = b"b", features: tuple[str, ...] = ("a", "b")) -> ChampionModel:
+    (folder / "champion.ubj").write_bytes(document)
+    return ChampionModel(
+        version="1",
+        engine=Engine.LIGHTGBM,
+        model_uri=(folder / "champion.ubj").as_uri(),
+        model_sha256=sha256(document),
+        features=features,
+    )
 
 
 class ColumnEngine:
@@ -124,3 +136,46 @@ def test_missing_columns_are_named() -> None:
 def test_rows_without_any_target_cannot_be_scored(rows: pa.Table) -> None:
     with pytest.raises(TrainingFailure, match="there is nothing to score"):
         score_table(MODEL_OF_A, rows, target="target")
+
+
+def test_the_champion_is_scored_on_the_same_rows(spec: EvaluationSpec, tmp_path: Path) -> None:
+    result, _ = evaluation.evaluate(replace(spec, champion=champion(tmp_path)))
+    found = result.comparison
+    assert found is not None
+    assert (found.version, found.metric, found.own) == ("1", "test_mae", result.metrics["test_mae"])
+    assert found.champion == pytest.approx((1 + 2 + 4) / 3)
+    assert found.difference == pytest.approx(found.own - found.champion)
+    assert EvaluationResult.from_json(result.to_json()) == result
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"features": ("a", "c")}, "its features c are not among the rows of this run"),
+        ({"model_sha256": "0" * 64}, "is not the model that was trained"),
+        ({"model_uri": "file:///no/such/model"}, "there is no such model"),
+    ],
+)
+def test_a_champion_that_cannot_be_scored_is_a_finding(
+    spec: EvaluationSpec, tmp_path: Path, change: dict[str, Any], problem: str
+) -> None:
+    result, _ = evaluation.evaluate(replace(spec, champion=replace(champion(tmp_path), **change)))
+    assert result.comparison is not None
+    assert problem in result.comparison.problem
+    assert result.comparison.interval is None
+    assert result.rows == 3
+
+
+def test_a_storage_that_is_away_is_no_finding(
+    spec: EvaluationSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    download = evaluation._download
+
+    def away(uri: str, expected: str) -> bytes:
+        if "champion" in uri:
+            raise TrainingFailure(FailureReason.NETWORK_TIMEOUT, "away")
+        return download(uri, expected)
+
+    monkeypatch.setattr(evaluation, "_download", away)
+    with pytest.raises(TrainingFailure, match="away"):
+        evaluation.evaluate(replace(spec, champion=champion(tmp_path)))

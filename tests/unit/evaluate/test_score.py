@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trainer.contract import FailureReason, Objective, TrainingFailure
-from trainer.evaluate.score import Scored, interval, score
+from trainer.evaluate.score import Scored, interval, losses, paired, score
 
 
 def rows(target: list[float], predictions: object, groups: list[str]) -> Scored:
@@ -43,6 +43,33 @@ def test_the_interval_holds_the_metric_and_is_the_same_every_time() -> None:
     assert first == again
     for name in ("test_mae", "baseline_mae"):
         assert first.intervals[name].low < first.metrics[name] < first.intervals[name].high
+
+
+def test_equal_models_differ_by_nothing() -> None:
+    errors = np.random.default_rng(2).gamma(2, size=200)
+    difference, between = paired(errors, errors, [f"race {i % 10}" for i in range(200)])
+    assert (difference, between.low, between.high) == (0.0, 0.0, 0.0)
+
+
+def test_a_pair_is_compared_race_by_race() -> None:
+    """Races differ far more than the models do; the difference is seen all the same."""
+    generator = np.random.default_rng(3)
+    races = np.repeat(np.arange(20), 50)
+    hard = generator.normal(0, 300, 20)[races] + 600
+    own, other = hard + generator.normal(0, 5, 1000), hard + 8 + generator.normal(0, 5, 1000)
+    difference, between = paired(own, other, [f"race {n}" for n in races])
+    assert difference == pytest.approx(-8, abs=1)
+    assert between.low < difference < between.high < -6
+    worse, around = paired(other, own, [f"race {n}" for n in races])
+    assert worse == pytest.approx(-difference)
+    assert around.low > 6
+
+
+def test_classifiers_are_compared_by_their_log_loss() -> None:
+    scored = rows([1, 0], [0.9, 0.2], ["a", "b"])
+    name, values = losses(scored, Objective.BINARY_LOGISTIC)
+    assert name == "log_loss"
+    assert values == pytest.approx(-np.log([0.9, 0.8]))
 
 
 def test_the_interval_of_a_mean_is_about_two_standard_errors_wide() -> None:
