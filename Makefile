@@ -10,7 +10,7 @@ export UV_CACHE_DIR ?= $(CURDIR)/var/cache/uv
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/var/cache/bytecode
 
-.PHONY: help run runs preflight gate up down airflow score test test-newest test-cluster chaos bench check lock clean requirements.txt
+.PHONY: help run runs models preflight gate up down airflow score test test-newest test-cluster chaos bench check lock clean requirements.txt
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -39,6 +39,9 @@ run: $(VENV)/.run ## train one model end to end: LAPS=path MODEL= ENGINE= WORKER
 
 runs: $(VENV)/.run ## attempts of the newest runs, why each failed, what was decided: LAST=10 (AIRFLOW_URL= AIRFLOW_TOKEN=)
 	@exec $(BIN)/python -m composer.runs --last "$(or $(LAST),10)"
+
+models: $(VENV)/.run ## versions of every model, which serves, how good each is: MODEL= LAST=10 URI=gs://bucket/models
+	@exec $(BIN)/python -m composer.models --uri "$(URI)" --model "$(MODEL)" --last "$(or $(LAST),10)"
 
 preflight: $(VENV)/.run ## whether a deployment can train, check by check: MODEL= ENGINE= DEVICE= (AIRFLOW_URL= AIRFLOW_TOKEN=)
 	@exec $(BIN)/python -m composer.preflight --model "$(MODEL)" --engine "$(ENGINE)" --device "$(DEVICE)"

@@ -18,6 +18,7 @@ from f1_training.operators.preflight import PreflightChecksOperator, PreflightRe
 from f1_training.operators.reaper import ReaperOperator
 from f1_training.operators.register import RegisterModelOperator
 from f1_training.operators.retries import ReasonedRetryPolicy
+from f1_training.operators.rollback import RollBackOperator
 from f1_training.operators.snapshot import SnapshotOperator
 from f1_training.operators.training import DaskTrainingOperator
 
@@ -39,6 +40,7 @@ __all__ = [
     "ReaperOperator",
     "ReasonedRetryPolicy",
     "RegisterModelOperator",
+    "RollBackOperator",
     "SnapshotOperator",
     "TableChecksOperator",
     "default_args",

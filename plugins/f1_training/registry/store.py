@@ -56,6 +56,16 @@ class RegisteredModel:
     card: ModelCard
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """Who moves an alias by hand, why, and when (RFC 3339, UTC); ``run_id`` is the DAG run's."""
+
+    who: str
+    reason: str
+    at: str
+    run_id: str = ""
+
+
 class Registry:
     """The registry below ``uri``."""
 
@@ -165,6 +175,48 @@ class Registry:
             )
 
         return self._log(card.model_type, CHAMPION).append(make)
+
+    def predecessor(self, model_type: str) -> str:
+        """The version that the champion replaced when it was promoted; "" when there was none.
+
+        A rollback is no promotion: after one, this is the version before that, not the one that was rolled back.
+        """
+        events = self.history(model_type)
+        if not events:
+            return ""
+        first = next(event for event in events if event.model_version == events[-1].model_version)
+        return first.previous_version
+
+    def roll_back(self, model_type: str, version: str, change: Change) -> AliasEvent:
+        """Let the alias ``champion`` mean ``version`` again, or with "" the champion's predecessor.
+
+        Raises:
+            TrainingFailure: ``ConfigInvalid`` when there is no such version, or nothing to go back to;
+                ``NetworkTimeout`` when others keep changing the alias.
+        """
+        target = version or self.predecessor(model_type)
+        if not target:
+            message = f"{model_type} has no champion that replaced another; name the version to go back to"
+            raise TrainingFailure(FailureReason.CONFIG_INVALID, message)
+        self.model(model_type, target)  # which refuses a version that is not there
+
+        def make(newest: AliasEvent | None) -> AliasEvent:
+            if newest is not None and newest.model_version == target:
+                return newest
+            return AliasEvent(
+                alias=CHAMPION,
+                model_type=model_type,
+                number=newest.number + 1 if newest else 1,
+                model_version=target,
+                previous_version=newest.model_version if newest else "",
+                run_id=change.run_id,
+                reason=f"rolled back by {change.who}: {change.reason}",
+                at=change.at,
+            )
+
+        event = self._log(model_type, CHAMPION).append(make)
+        assert event is not None
+        return event
 
     def _log(self, model_type: str, alias: str) -> NumberedLog[AliasEvent]:
         return NumberedLog(store=self._store, folder=f"{_folder(model_type)}/{ALIASES}/{alias}", kind=AliasEvent)

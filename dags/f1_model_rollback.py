@@ -1,0 +1,53 @@
+"""Let an earlier version of a model serve again."""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG, Param
+
+from f1_training.operators import RollBackOperator, default_args
+from trainer.contract import read_catalogue
+
+DOC = """
+### f1_model_rollback
+
+Moves the alias `champion` of a model back to an earlier version, in one step. Nothing is deleted: the version that is
+rolled back stays in the registry, and the history of the alias says who moved it and why.
+
+Leave *Version* empty for the version that the champion replaced. `make models` lists all of them.
+
+A later training run compares with the champion of its time, which is then the version rolled back to.
+"""
+
+with DAG(
+    dag_id="f1_model_rollback",
+    description="Let an earlier version of a model serve again",
+    schedule=None,
+    catchup=False,
+    max_active_runs=1,
+    is_paused_upon_creation=False,
+    params={
+        "model_type": Param(
+            sorted(read_catalogue().entries)[0],
+            type="string",
+            enum=sorted(read_catalogue().entries),
+            title="Model",
+            description="Whose champion.",
+        ),
+        "version": Param(
+            "",
+            type="string",
+            title="Version",
+            description="Which is to serve, such as 20261123-221530-3f2a91. Empty: the one that the champion replaced.",
+        ),
+        "reason": Param("", type="string", title="Reason", description="Why, for who comes after."),
+    },
+    default_args=default_args(),
+    tags=["f1", "models"],
+    doc_md=DOC,
+) as dag:
+    RollBackOperator(
+        task_id="roll_back",
+        model_type="{{ params.model_type }}",
+        version="{{ params.version }}",
+        reason="{{ params.reason }}",
+    )

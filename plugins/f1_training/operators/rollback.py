@@ -1,0 +1,55 @@
+"""Let an earlier version of a model serve again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk import BaseOperator
+
+from f1_training.core.failures import airflow_errors
+from f1_training.operators.planning import deployed_settings
+from f1_training.operators.register import CHAMPIONS, announce_champion
+from trainer.contract import FailureReason, TrainingFailure
+
+
+class RollBackOperator(BaseOperator):
+    """Move the alias ``champion`` of a model back, in one step; doing it again changes nothing.
+
+    Args:
+        model_type: a model of the registry.
+        version: which version is to serve; empty: the one that the champion replaced.
+        reason: why, for the history.
+
+    Returns the version that serves now, and the one that did before.
+    """
+
+    template_fields: Sequence[str] = ("model_type", "version", "reason")
+
+    def __init__(self, *, model_type: str, version: str, reason: str, **kwargs: Any) -> None:
+        super().__init__(outlets=[CHAMPIONS], **kwargs)
+        self.model_type = model_type
+        self.version = version
+        self.reason = reason
+
+    def execute(self, context: Any) -> dict[str, str]:
+        """Move it, and tell who waits for a new champion."""
+        from f1_training.registry.store import Change, Registry
+
+        run = context["dag_run"]
+        with airflow_errors():
+            if not self.reason.strip():
+                raise TrainingFailure(FailureReason.CONFIG_INVALID, "reason is empty; say why, for who comes after")
+            change = Change(
+                who=getattr(run, "triggering_user_name", None) or "somebody who is not known",
+                reason=self.reason.strip(),
+                at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+                run_id=run.run_id,
+            )
+            registry = Registry(deployed_settings().uris.models)
+            event = registry.roll_back(self.model_type, self.version.strip(), change)
+        was = event.previous_version or "no version"
+        self.log.info("%s: the champion is %s, was %s: %s", self.model_type, event.model_version, was, event.reason)
+        announce_champion(context, self.model_type, event.model_version, event.reason)
+        return {"version": event.model_version, "previous_version": event.previous_version}

@@ -1,0 +1,15 @@
+"""The rollback's DAG: started by hand, cheap to parse."""
+
+from pathlib import Path
+
+from tests.unit.dags.parsing import HEAVY, parsed
+
+
+def test_it_has_one_task_and_a_form_that_explains_itself(tmp_path: Path) -> None:
+    dag = parsed(tmp_path, "f1_model_rollback")
+    assert dag["edges"] == {"roll_back": []}
+    assert set(dag["form"]) == {"model_type", "version", "reason"}
+    assert all(field["description"] for field in dag["form"].values())
+    assert "tire_degradation" in dag["form"]["model_type"]["enum"]
+    added = {name.partition(".")[0] for name in set(dag["modules"][1]) - set(dag["modules"][0])}
+    assert added & set(HEAVY) == set()
