@@ -105,6 +105,11 @@ class Tracker(Protocol):
         ...
 
 
+#: From [rows, features] in the order of the model's features, NaN where missing, to values, to probabilities of
+#: class 1, or to [rows, classes] probabilities.
+Predictor = Callable[[Floats], Doubles]
+
+
 class BoosterEngine(Protocol):
     """One boosting library. ``suffix`` is that of its model files."""
 
@@ -147,14 +152,14 @@ class BoosterEngine(Protocol):
         ...
 
     def predict(self, model: bytes, features: Floats, threads: int = 1) -> Doubles:
-        """Predictions of the native ``model``.
+        """Predictions of the native ``model``, once; see :meth:`predictor`."""
+        ...
+
+    def predictor(self, model: bytes, threads: int = 1) -> Predictor:
+        """The native ``model``, read once, to predict with often.
 
         Args:
             model: a segment's document or an assembled model.
-            features: [rows, features] in the order of the model's features, NaN where missing.
             threads: how many to use.
-
-        Returns:
-            Values, probabilities of class 1, or [rows, classes] probabilities.
         """
         ...

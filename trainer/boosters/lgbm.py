@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.boosters import lgbm_document
-from trainer.boosters.engine import Doubles, Floats, Tracker
+from trainer.boosters.engine import Doubles, Floats, Predictor, Tracker
 from trainer.boosters.parameters import Rules, refused
 from trainer.contract import Device, FailureReason, Objective, TrainingFailure, TrainingSpec
 
@@ -145,10 +145,18 @@ class LightgbmEngine:
 
     def predict(self, model: bytes, features: Floats, threads: int = 1) -> Doubles:
         """Predict with every tree of ``model``."""
+        return self.predictor(model, threads)(features)
+
+    def predictor(self, model: bytes, threads: int = 1) -> Predictor:
+        """Every tree of ``model``, read once."""
         import lightgbm
 
         booster = lightgbm.Booster(model_str=model.decode())
-        return np.asarray(booster.predict(features, num_threads=threads), dtype=np.float64)
+
+        def predict(features: Floats) -> Doubles:
+            return np.asarray(booster.predict(features, num_threads=threads), dtype=np.float64)
+
+        return predict
 
 
 def library_params(spec: TrainingSpec) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.boosters import xgb_document
-from trainer.boosters.engine import Doubles, Floats
+from trainer.boosters.engine import Doubles, Floats, Predictor
 from trainer.boosters.parameters import Rules, refused
 from trainer.contract import Device, FailureReason, Objective, TrainingFailure, TrainingSpec
 
@@ -139,11 +139,18 @@ class XgboostEngine:
 
     def predict(self, model: bytes, features: Floats, threads: int = 1) -> Doubles:
         """Predict with every tree of ``model``."""
+        return self.predictor(model, threads)(features)
+
+    def predictor(self, model: bytes, threads: int = 1) -> Predictor:
+        """Every tree of ``model``, read once."""
         import xgboost
 
         booster = xgboost.Booster({"nthread": threads}, model_file=bytearray(model))
-        predicted = booster.inplace_predict(features, validate_features=False)
-        return np.asarray(predicted, dtype=np.float64)
+
+        def predict(features: Floats) -> Doubles:
+            return np.asarray(booster.inplace_predict(features, validate_features=False), dtype=np.float64)
+
+        return predict
 
 
 def library_params(spec: TrainingSpec) -> dict[str, Any]:

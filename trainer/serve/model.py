@@ -1,0 +1,153 @@
+"""A version of the registry, ready to predict: read from its folder, or found through the alias ``champion``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.boosters import engine_for
+from trainer.boosters.engine import Predictor
+from trainer.contract import Engine, FailureReason, ObjectStore, TrainingFailure
+from trainer.contract.objects import sha256
+from trainer.storage import open_store, storage_errors
+
+CARD = "model_card.json"
+ALIAS = "aliases/champion"
+EVENT = re.compile(r"\d{6}\.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedModel:
+    """One version. ``predict`` takes [rows, features] float32, NaN where missing, in the order of ``features``."""
+
+    model_type: str
+    version: str
+    engine: Engine
+    features: tuple[str, ...]
+    target: str
+    unit: str
+    classes: int
+    sha256: str
+    predict: Predictor
+
+    def about(self) -> dict[str, Any]:
+        """What a client may want to know, as plain JSON values."""
+        return {
+            "model_type": self.model_type,
+            "model_version": self.version,
+            "engine": self.engine.value,
+            "target": self.target,
+            "unit": self.unit,
+            "features": list(self.features),
+        }
+
+    def warm_up(self) -> None:
+        """Predict once, so that the first request does not wait for what a library does at its first use.
+
+        Raises:
+            TrainingFailure: ``DataInvalid`` when the model cannot predict rows of its own features.
+        """
+        row: npt.NDArray[np.float32] = np.full((1, len(self.features)), np.nan, np.float32)
+        try:
+            found = self.predict(row)
+        except Exception as e:
+            message = f"{self.model_type} {self.version} cannot predict a row of its own features: {e}"
+            raise TrainingFailure(FailureReason.DATA_INVALID, message) from e
+        if len(found) != 1 or not np.all(np.isfinite(found)):
+            message = f"{self.model_type} {self.version} predicts {found!r} for a row of missing values"
+            raise TrainingFailure(FailureReason.DATA_INVALID, message)
+
+
+def load(folder_uri: str, threads: int = 1) -> ServedModel:
+    """The version in ``folder_uri``, which holds a model card and the booster that it names.
+
+    Raises:
+        TrainingFailure: ``ConfigInvalid`` when they are not there, ``DataInvalid`` when the booster is not the one that
+            its card names; what the storage refused.
+    """
+    store = open_store(folder_uri)
+    with storage_errors(folder_uri):
+        card = _card(store)
+        booster = _read(store, str(card["booster"]))
+    digest = sha256(booster)
+    if digest != card["sha256"]:
+        message = (
+            f"{store.uri_of(str(card['booster']))} has sha256 {digest[:12]}, its model card says "
+            f"{str(card['sha256'])[:12]}: it is not the model that was registered, and is not served"
+        )
+        raise TrainingFailure(FailureReason.DATA_INVALID, message)
+    engine = Engine(card["engine"])
+    model = ServedModel(
+        model_type=str(card["model_type"]),
+        version=str(card["model_version"]),
+        engine=engine,
+        features=tuple(card["features"]),
+        target=str(card["target"]),
+        unit=str(card["unit"]),
+        classes=int(card["classes"]),
+        sha256=digest,
+        predict=engine_for(engine).predictor(booster, threads),
+    )
+    model.warm_up()
+    return model
+
+
+def champion_version(store: ObjectStore) -> str:
+    """The version that the alias means in the registry's folder of one model.
+
+    Raises:
+        TrainingFailure: ``ConfigInvalid`` when no version was ever promoted; what the storage refused.
+    """
+    uri = store.uri_of(ALIAS)
+    with storage_errors(uri):
+        events = [name for name in store.list(ALIAS) if EVENT.fullmatch(name.rpartition("/")[2])]
+        if not events:
+            message = f"{uri} is empty: no version was ever promoted; run f1_training, or name a version's folder"
+            raise TrainingFailure(FailureReason.CONFIG_INVALID, message)
+        return str(json.loads(store.read(max(events)))["model_version"])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """Where the model comes from: ``version`` says which is wanted now, and ``folder`` where one is."""
+
+    version: Callable[[], str]
+    folder: Callable[[str], str]
+
+
+def source_of(uri: str) -> Source:
+    """A version's folder, which stays, or the registry's folder of a model, whose champion is followed.
+
+    Raises:
+        TrainingFailure: ``ConfigInvalid`` when there is neither; what the storage refused.
+    """
+    store = open_store(uri)
+    with storage_errors(uri):
+        fixed = store.exists(CARD)
+    if fixed:
+        return Source(version=lambda: uri, folder=lambda _version: uri)
+    champion_version(store)  # which says what is missing
+    return Source(version=lambda: champion_version(store), folder=store.uri_of)
+
+
+def _card(store: ObjectStore) -> dict[str, Any]:
+    try:
+        card: dict[str, Any] = json.loads(_read(store, CARD))
+        for name in ("booster", "sha256", "engine", "model_type", "model_version", "features"):
+            card[name]
+    except (ValueError, KeyError) as e:
+        raise TrainingFailure(FailureReason.DATA_INVALID, f"{store.uri_of(CARD)} is no model card: {e}") from e
+    return card
+
+
+def _read(store: ObjectStore, name: str) -> bytes:
+    try:
+        return store.read(name)
+    except FileNotFoundError as e:
+        raise TrainingFailure(FailureReason.CONFIG_INVALID, f"{store.uri_of(name)} is not there") from e
