@@ -82,13 +82,15 @@ class DataSettings:
     Seasons from ``validation_season`` on are validation rows, from ``test_season`` on test rows, earlier ones are
     trained on. Without them the column ``split`` of the laps counts where it is filled, else the newest season is the
     test and the one before it the validation. ``reservation`` is BigQuery's (``projects/p/locations/l/reservations/r``)
-    that ingest, process and checks run in, so that they take no slots from anybody else.
+    that ingest, process and checks run in, so that they take no slots from anybody else. ``fastf1_python`` is the
+    interpreter of an environment with FastF1, where Airflow's own does not have it.
     """
 
     landing: str = ""
     validation_season: int | None = None
     test_season: int | None = None
     reservation: str = ""
+    fastf1_python: str = ""
 
     def __post_init__(self) -> None:
         require(not self.landing or "://" in self.landing, "landing", f"is {self.landing!r}; a URI such as gs://b/laps")

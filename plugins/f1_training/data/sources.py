@@ -6,8 +6,11 @@ is bounded whatever its size, and can be read again.
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -18,12 +21,16 @@ import pyarrow as pa
 import pyarrow.csv as pc_csv
 import pyarrow.parquet as pq
 
+import f1_training
+import trainer
 from f1_training.core.storage import storage_errors
 from f1_training.data.suite import Suite, raw_suites
 from trainer.contract import FailureReason, TrainingFailure
 
 BATCH_ROWS = 65_536
 CSV_BLOCK_BYTES = 8 << 20
+#: A season is some 25 races of some 30 s each, if the service is not slow.
+FETCH_S = 3600.0
 PARQUET, CSV = ".parquet", ".csv"
 SIMULATOR, FASTF1 = "simulator", "fastf1"
 LAPS = "laps"
@@ -155,13 +162,14 @@ class _Opened:
                 raise error
 
 
-def open_source(text: str, *, today: date, scratch: Path) -> Found:
+def open_source(text: str, *, today: date, scratch: Path, python: str = "") -> Found:
     """The source that ``text`` names: a URI, ``simulator[:seed]`` or ``fastf1:season[:rounds]``.
 
     Args:
         text: see :data:`EXAMPLE`.
         today: races after it have not been run.
         scratch: a folder for what FastF1 downloads.
+        python: the interpreter of an environment with FastF1; by default this one.
 
     Raises:
         TrainingFailure: ``ConfigInvalid`` for a source that is unknown or holds nothing; what the storage refused.
@@ -170,7 +178,7 @@ def open_source(text: str, *, today: date, scratch: Path) -> Found:
     if kind == SIMULATOR:
         return _simulated(rest, text)
     if kind == FASTF1:
-        return _fetched(rest, text, today, scratch)
+        return _fetched(rest, text, today, scratch, python or sys.executable)
     if "://" in text:
         return _landed(text)
     raise TrainingFailure(FailureReason.CONFIG_INVALID, f"source {text!r} is unknown; examples: {EXAMPLE}")
@@ -185,16 +193,36 @@ def _simulated(rest: str, text: str) -> Found:
     return Found(parts=(TablePart(table=LAPS, name=f"simulator:{settings.seed}", rows=simulate(settings)),))
 
 
-def _fetched(rest: str, text: str, today: date, scratch: Path) -> Found:
+def _fetched(rest: str, text: str, today: date, scratch: Path, python: str) -> Found:
+    """What FastF1 knows, fetched by a process of its own: the library wants other versions than Airflow has."""
     found = re.fullmatch(r"(\d{4})(?::(\d+(?:,\d+)*))?", rest)
     if found is None:
         message = f"source {text!r}: expected a season, and rounds if not all: fastf1:2025 or fastf1:2025:1,2"
         raise TrainingFailure(FailureReason.CONFIG_INVALID, message)
-    from f1_training.data.fastf1_source import season_tables
-
-    rounds = [int(number) for number in found[2].split(",")] if found[2] else None
-    tables = season_tables(int(found[1]), rounds, cache=scratch, today=today)
-    return Found(parts=tuple(TablePart(table=table, name=f"{text} {table}", rows=rows) for table, rows in tables))
+    into = scratch / "fetched"
+    command = [python, "-m", "f1_training.data.fastf1_source", "--season", found[1], "--rounds", found[2] or ""]
+    command += ["--today", today.isoformat(), "--into", str(into), "--cache", str(scratch / "cache")]
+    path = os.pathsep.join(dict.fromkeys(str(Path(module.__path__[0]).parent) for module in (f1_training, trainer)))
+    try:
+        done = subprocess.run(
+            command,
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=FETCH_S,
+        )
+    except FileNotFoundError as e:
+        message = f"data.fastf1_python names {python}, which is not there; give an environment's interpreter"
+        raise TrainingFailure(FailureReason.CONFIG_INVALID, message) from e
+    except subprocess.TimeoutExpired as e:
+        message = f"{text}: FastF1 was not done within {FETCH_S:.0f} s; name fewer rounds"
+        raise TrainingFailure(FailureReason.NETWORK_TIMEOUT, message) from e
+    if done.returncode:
+        reason, _, message = (done.stderr.strip().splitlines() or [""])[-1].partition(": ")
+        known = reason in tuple(FailureReason)
+        raise TrainingFailure(FailureReason(reason) if known else FailureReason.BUG, message or done.stderr[-2000:])
+    return _landed(f"file://{into}")
 
 
 def _landed(uri: str) -> Found:

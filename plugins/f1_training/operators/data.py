@@ -98,7 +98,8 @@ class IngestOperator(DataOperator):
             if not source:
                 message = "source is empty, and so is data.landing in the Variable f1_training; examples: "
                 raise TrainingFailure(FailureReason.CONFIG_INVALID, message + sources.EXAMPLE)
-            found = sources.open_source(source, today=_today(), scratch=Path(scratch))
+            python = settings.data.fastf1_python
+            found = sources.open_source(source, today=_today(), scratch=Path(scratch), python=python)
             batches, results = ingest.prepare(found)
             self.refuse(settings, results, context, stem="ingest", facts={"source": source})
             warehouse = self.warehouse(settings)
