@@ -10,7 +10,7 @@ export UV_CACHE_DIR ?= $(CURDIR)/var/cache/uv
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/var/cache/bytecode
 
-.PHONY: help run runs models preflight gate up down airflow score test test-newest test-cluster chaos bench check lock clean requirements.txt
+.PHONY: help run runs models preflight gate up down airflow score test test-newest test-fastf1 test-cluster chaos bench check lock clean requirements.txt
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -61,7 +61,7 @@ airflow: $(VENV)/.run ## Airflow's command line on what `make up` started: ARGS=
 score: $(VENV)/.run ## score the champion on laps it never saw: LAPS=path MODEL=
 	@exec $(BIN)/python -m composer.local.score --laps "$(LAPS)" --model "$(or $(MODEL),tire_degradation)"
 
-test: $(VENV)/.dev ## all tests, with line coverage; ARGS= for pytest
+test: $(VENV)/.dev var/fastf1/venv/.done ## all tests, with line coverage; ARGS= for pytest
 	@exec .ci/test $(ARGS)
 
 # The second supported pin set, in an environment of its own.
@@ -74,6 +74,15 @@ var/newest/venv/.done: requirements/newest.txt $(VENV)/.dev
 test-newest: var/newest/venv/.done ## all tests on the newest Airflow 3.3 and providers; ARGS= for pytest
 	@mkdir -p var/tmp && TMPDIR=$(CURDIR)/var/tmp OMP_WAIT_POLICY=PASSIVE \
 	  exec var/newest/venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# FastF1 wants an older pandas than Airflow, so its source of laps has an environment of its own.
+var/fastf1/venv/.done: requirements/fastf1.txt $(VENV)/.dev
+	@echo "installing FastF1 (once)"
+	@mkdir -p var/fastf1 && $(UV) venv --quiet --allow-existing --python $(BIN)/python var/fastf1/venv
+	@VIRTUAL_ENV=$(CURDIR)/var/fastf1/venv $(UV) pip install --quiet -r requirements/fastf1.txt
+	@touch $@
+test-fastf1: var/fastf1/venv/.done ## the source of laps from FastF1, on recorded answers of its services
+	@mkdir -p var/tmp && TMPDIR=$(CURDIR)/var/tmp exec var/fastf1/venv/bin/python -m pytest tests/unit/data_tables/fastf1 $(ARGS)
 
 test-cluster: $(VENV)/.dev ## what an attempt goes through on your cluster: KUBECONFIG=path F1_TEST_IMAGE=image with python
 	@test -n "$$KUBECONFIG" || { echo "error: KUBECONFIG is not set; give the file of a cluster to test on" >&2; exit 64; }

@@ -200,7 +200,7 @@ def _fetched(rest: str, text: str, today: date, scratch: Path, python: str) -> F
         message = f"source {text!r}: expected a season, and rounds if not all: fastf1:2025 or fastf1:2025:1,2"
         raise TrainingFailure(FailureReason.CONFIG_INVALID, message)
     into = scratch / "fetched"
-    command = [python, "-m", "f1_training.data.fastf1_source", "--season", found[1], "--rounds", found[2] or ""]
+    command = [python, "-m", "f1_training.data.fastf1_fetch", "--season", found[1], "--rounds", found[2] or ""]
     command += ["--today", today.isoformat(), "--into", str(into), "--cache", str(scratch / "cache")]
     path = os.pathsep.join(dict.fromkeys(str(Path(module.__path__[0]).parent) for module in (f1_training, trainer)))
     try:
