@@ -13,7 +13,7 @@ TESTS = REPOSITORY / "tests" / "unit" / "data_tables" / "fastf1"
 
 @pytest.mark.skipif(not PYTHON.exists(), reason="there is no environment with FastF1: make test, or make test-fastf1")
 def test_the_recorded_answers_of_its_services(tmp_path: Path) -> None:
-    command = [str(PYTHON), "-m", "pytest", str(TESTS), "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path}"]
+    command = [str(PYTHON), "-m", "pytest", str(TESTS), "-q", f"--basetemp={tmp_path}"]
     done = subprocess.run(
         command,
         cwd=REPOSITORY,
