@@ -2,11 +2,11 @@
 
 The tables look like the archived ones: ids as in :mod:`f1_training.data.fastf1_names`, times in ms, one row a lap.
 
-FastF1 does not know ``course_length_km`` and ``circuit_type``, which come from ``circuits.toml``, nor
-``compound_pirelli`` of slick tyres from 2019 on (it says SOFT, MEDIUM or HARD, not which of C1 to C6), which is null. So
-are, where its sources have gaps, ``scheduled_laps``, ``pole_time_ms``, ``quali_best_ms`` and ``grid_position`` (a start
-from the pit lane, or results that are not out yet), ``lap_time_ms`` (aborted laps), ``position`` (a last lap that FastF1
-added for a car that stopped).
+FastF1 does not know ``course_length_km`` and ``circuit_type``, which come from ``circuits.toml``. Null are
+``compound_pirelli`` of slick tyres from 2019 on (it says SOFT, MEDIUM or HARD, not which of C1 to C6) and, where its
+sources have gaps, ``scheduled_laps``, ``pole_time_ms``, ``quali_best_ms`` and ``grid_position`` (a start from the pit
+lane, or results that are not out yet), ``lap_time_ms`` (aborted laps), ``position`` (a last lap that FastF1 added for a
+car that stopped).
 
 FastF1 is an optional extra and brings pandas: both are imported when laps are asked for, pandas never by name.
 """
