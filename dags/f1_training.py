@@ -1,4 +1,4 @@
-"""Retrain Formula 1 strategy models: gate > snapshot > validate > train > evaluate > register, a branch a model."""
+"""Retrain Formula 1 strategy models, a branch a model: gate to serve, by way of train and register."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from f1_training.operators import (
     EvaluationOperator,
     GateOperator,
     RegisterModelOperator,
+    ServeOperator,
     SnapshotOperator,
     default_args,
     plan_models,
@@ -153,7 +154,7 @@ with DAG(
 
     @task_group(group_id="model")
     def model(plan: dict[str, Any]) -> None:
-        """One model, from its gate to the registry."""
+        """One model, from its gate to its server."""
         with TaskGroup("gate"):
             gate = GateOperator(task_id="gate", plan=plan)
         with TaskGroup("snapshot"):
@@ -172,6 +173,8 @@ with DAG(
             register = RegisterModelOperator(
                 task_id="register", plan=plan, snapshots=snapshots, trained=train.output, evaluated=evaluate.output
             )
+        with TaskGroup("serve"):
+            ServeOperator(task_id="serve", plan=plan, registered=register.output)
         gate >> snapshot
         validated >> [train, ask]
         evaluate >> register

@@ -11,7 +11,7 @@ from typing import Any
 from composer.local.airflow_api import AirflowApi, AirflowApiError
 
 DAG_ID = "f1_training"
-STAGES = ("plan", "gate", "snapshot", "validate", "train", "evaluate", "register")
+STAGES = ("plan", "gate", "snapshot", "validate", "train", "evaluate", "register", "serve")
 ENDED = ("success", "failed", "upstream_failed", "skipped", "removed")
 
 

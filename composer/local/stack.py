@@ -33,6 +33,8 @@ from f1_training.core.settings import POOL
 
 PROJECT = "local"
 NAMESPACE = "f1-training"
+#: The model that a prediction server is started for.
+SERVED = "tire_degradation"
 JOBS_AT_ONCE = 4
 READY_S = 180.0
 
@@ -47,6 +49,7 @@ class StackInfo:
     bigquery_storage: str
     kubernetes: str
     kubeconfig: str
+    serving: str
 
     @property
     def airflow(self) -> str:
@@ -91,6 +94,7 @@ def environment(places: Places, info: StackInfo) -> dict[str, str]:
         # The catalogue's CPU requests are a node's; here workers share the machine's cores.
         "threads": 1,
         "pod_environment": {"BIGQUERY_STORAGE_EMULATOR_HOST": info.bigquery_storage},
+        "serving": {"urls": {SERVED: info.serving}},
         # Settings to try, and connections that they name.
         **json.loads(os.environ.get("F1_SETTINGS") or "{}"),
     }
@@ -128,7 +132,7 @@ class Stack:
             path.unlink(missing_ok=True)
         base = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
         kubeconfig = run / "kubeconfig"
-        ports = kept_ports(run / "ports.json", ("bigquery", "storage", "kubernetes"))
+        ports = kept_ports(run / "ports.json", ("bigquery", "storage", "kubernetes", "serving"))
         self._supervisor.start(
             "bigquery",
             _module("composer.local.bigquery", places.folder("warehouse"), bigquery_ready, ports["bigquery"])
@@ -151,6 +155,20 @@ class Stack:
             bigquery_storage=bigquery["storage"],
             kubernetes=kubernetes["server"],
             kubeconfig=kubernetes["kubeconfig"],
+            serving=f"http://{HOST}:{ports['serving']}",
+        )
+        self._supervisor.start(
+            "serving",
+            [python(), "-m", "trainer.serve"],
+            {
+                **base,
+                "AIP_STORAGE_URI": f"{places.storage_uri}/models/{SERVED}",
+                "AIP_HTTP_PORT": str(ports["serving"]),
+                "SERVE_HOST": HOST,
+                "SERVE_POLL_S": "1",
+                "SERVE_WAIT": "1",
+            },
+            REPOSITORY,
         )
         return self.info
 

@@ -27,6 +27,7 @@ def describe(info: StackInfo, places: Places) -> str:
             f"Airflow     {info.airflow}",
             f"login       {airflow_server.USER} / {airflow_server.password(places)}",
             f"run a DAG   {info.airflow}/dags/f1_training  (button Trigger)",
+            f"predictions {info.serving}/docs",
             f"kubectl     KUBECONFIG={info.kubeconfig} kubectl get pods -A",
             f"BigQuery    BIGQUERY_EMULATOR_HOST={info.bigquery}",
             "stop        make down",

@@ -53,7 +53,7 @@ def test_a_run_triggered_by_hand_in_the_browser_turns_green(up: Up, tmp_path: Pa
             page.trigger("f1_training", {"num_workers": "2", "rounds": "20"}, "by-hand")
             tasks = succeeded(up, "by-hand")
             stages = {t["task_id"].split(".")[1] for t in tasks if "." in t["task_id"]}
-            assert stages == {"gate", "snapshot", "validate", "train", "evaluate", "register"}
+            assert stages == {"gate", "snapshot", "validate", "train", "evaluate", "register", "serve"}
             text = page.run_page_text("f1_training", "by-hand", until="Success")
             assert "Failed" not in text
         finally:

@@ -3,7 +3,7 @@
 The environment is that of Vertex AI's custom containers: ``AIP_STORAGE_URI`` (the folder of a version, or the
 registry's folder of a model), ``AIP_HTTP_PORT`` (8080), ``AIP_HEALTH_ROUTE`` (/health), ``AIP_PREDICT_ROUTE``
 (/predict). ``SERVE_THREADS`` (1) are a prediction's, ``SERVE_POLL_S`` (10) is how often the alias is looked at,
-``SERVE_HOST`` (0.0.0.0) the address.
+``SERVE_HOST`` (0.0.0.0) the address. With ``SERVE_WAIT=1`` it starts without a champion, too, and waits for the first.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class ServeSettings:
     predict_route: str
     threads: int
     poll_s: float
+    wait: bool
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> ServeSettings:
@@ -60,6 +61,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> ServeSettings:
         predict_route=routes["AIP_PREDICT_ROUTE"],
         threads=read_int(environ, "SERVE_THREADS", 1, least=1),
         poll_s=float(read_int(environ, "SERVE_POLL_S", 10, least=1)),
+        wait=read_int(environ, "SERVE_WAIT", 0) > 0,
     )
 
 
@@ -72,12 +74,17 @@ def main() -> int:
         from trainer.serve.model import load, source_of
 
         source = source_of(settings.storage_uri)
-        wanted = source.version()
-        model = load(source.folder(wanted), settings.threads)
+        wanted, model = "", None
+        if not settings.wait or source.there():
+            wanted = source.version()
+            model = load(source.folder(wanted), settings.threads)
     except TrainingFailure as e:
         log.info("failed", str(e), reason=e.reason.value)
         return EXIT_CODES[e.reason]
-    log.info("serves", f"{model.model_type} {model.version}", model_version=model.version)
+    if model is None:
+        log.info("waits", f"no version was promoted yet below {settings.storage_uri}")
+    else:
+        log.info("serves", f"{model.model_type} {model.version}", model_version=model.version)
     serving = Serving(model=model, source=source, log=log, threads=settings.threads, wanted=wanted)
     app = make_app(
         serving,

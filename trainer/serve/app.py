@@ -27,9 +27,12 @@ VERSION_HEADER = "x-model-version"
 
 @dataclass(kw_only=True)
 class Serving:
-    """What is served now. ``model`` is replaced as a whole: a request uses the one that it began with."""
+    """What is served now. ``model`` is replaced as a whole: a request uses the one that it began with.
 
-    model: ServedModel
+    It is None while the registry has no champion yet; health then says so with status 503.
+    """
+
+    model: ServedModel | None
     source: Source
     log: EventLog
     threads: int = 1
@@ -41,13 +44,16 @@ class Serving:
         A version that cannot be loaded is reported once, and the one that is there goes on.
         """
         try:
+            if self.model is None and not self.source.there():
+                return False
             wanted = self.source.version()
             if wanted == self.wanted:
                 return False
             self.wanted = wanted
             model = load(self.source.folder(wanted), self.threads)
         except TrainingFailure as e:
-            self.log.info("not served", f"{e}; {self.model.version} goes on serving", reason=e.reason.value)
+            now = f"{self.model.version} goes on serving" if self.model else "nothing is served"
+            self.log.info("not served", f"{e}; {now}", reason=e.reason.value)
             return False
         self.model = model
         self.log.info("serves", f"{model.model_type} {model.version}", model_version=model.version)
@@ -71,15 +77,15 @@ def make_app(serving: Serving, *, health_route: str, predict_route: str, poll_s:
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
-    app = FastAPI(title="f1-training predictions", version=serving.model.version, lifespan=lifespan)
+    app = FastAPI(title="f1-training predictions", lifespan=lifespan)
 
     @app.get(health_route, summary="Whether it serves, and what", response_model=None)
-    async def health() -> dict[str, Any]:
-        return {"status": "ok", **serving.model.about()}
+    async def health() -> Any:
+        return {"status": "ok", **_now(serving).about()}
 
     @app.post(predict_route, summary="Predict rows", response_model=None)
     async def predict(request: Request, response: Response) -> Any:
-        model = serving.model
+        model = _now(serving)
         response.headers[VERSION_HEADER] = model.version
         rows = matrix(read_instances(await _body(request)), model.features)
         if len(rows) <= INLINE_ROWS:
@@ -91,16 +97,28 @@ def make_app(serving: Serving, *, health_route: str, predict_route: str, poll_s:
     @app.exception_handler(InvalidRequestError)
     async def refuse(_request: Request, error: InvalidRequestError) -> JSONResponse:
         body = {"error": str(error), "problems": error.problems}
-        return JSONResponse(body, error.status, {VERSION_HEADER: serving.model.version})
+        return JSONResponse(body, error.status, {VERSION_HEADER: serving.model.version if serving.model else ""})
 
     def openapi() -> dict[str, Any]:
         # Not kept: the features are those of the model that serves now.
-        document = get_openapi(title=app.title, version=serving.model.version, routes=app.routes)
-        document["paths"][predict_route]["post"] |= _prediction(serving.model)
+        model = _now(serving)
+        document = get_openapi(title=app.title, version=model.version, routes=app.routes)
+        document["paths"][predict_route]["post"] |= _prediction(model)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
+
+
+def _now(serving: Serving) -> ServedModel:
+    """What is served now.
+
+    Raises:
+        InvalidRequestError: 503 while there is nothing.
+    """
+    if serving.model is None:
+        raise InvalidRequestError([{"message": "no version was promoted yet; run f1_training"}], 503)
+    return serving.model
 
 
 async def _body(request: Request) -> bytes:

@@ -105,35 +105,40 @@ def champion_version(store: ObjectStore) -> str:
         TrainingFailure: ``ConfigInvalid`` when no version was ever promoted; what the storage refused.
     """
     uri = store.uri_of(ALIAS)
+    events = _promotions(store)
+    if not events:
+        message = f"{uri} is empty: no version was ever promoted; run f1_training, or name a version's folder"
+        raise TrainingFailure(FailureReason.CONFIG_INVALID, message)
     with storage_errors(uri):
-        events = [name for name in store.list(ALIAS) if EVENT.fullmatch(name.rpartition("/")[2])]
-        if not events:
-            message = f"{uri} is empty: no version was ever promoted; run f1_training, or name a version's folder"
-            raise TrainingFailure(FailureReason.CONFIG_INVALID, message)
         return str(json.loads(store.read(max(events)))["model_version"])
+
+
+def _promotions(store: ObjectStore) -> list[str]:
+    with storage_errors(store.uri_of(ALIAS)):
+        return [name for name in store.list(ALIAS) if EVENT.fullmatch(name.rpartition("/")[2])]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """Where the model comes from: ``version`` says which is wanted now, and ``folder`` where one is."""
+    """Where the model comes from: ``version`` says which is wanted now, ``there`` whether one is, ``folder`` where."""
 
     version: Callable[[], str]
     folder: Callable[[str], str]
+    there: Callable[[], bool]
 
 
 def source_of(uri: str) -> Source:
     """A version's folder, which stays, or the registry's folder of a model, whose champion is followed.
 
     Raises:
-        TrainingFailure: ``ConfigInvalid`` when there is neither; what the storage refused.
+        TrainingFailure: what the storage refused.
     """
     store = open_store(uri)
     with storage_errors(uri):
         fixed = store.exists(CARD)
     if fixed:
-        return Source(version=lambda: uri, folder=lambda _version: uri)
-    champion_version(store)  # which says what is missing
-    return Source(version=lambda: champion_version(store), folder=store.uri_of)
+        return Source(version=lambda: uri, folder=lambda _version: uri, there=lambda: True)
+    return Source(version=lambda: champion_version(store), folder=store.uri_of, there=lambda: bool(_promotions(store)))
 
 
 def _card(store: ObjectStore) -> dict[str, Any]:

@@ -103,6 +103,25 @@ class DataSettings:
         require(fits, "reservation", f"is {self.reservation!r}; projects/P/locations/L/reservations/R")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServingSettings:
+    """Prediction servers (``python -m trainer.serve``) by model type, such as ``http://tire-degradation:8080``.
+
+    A run waits ``within_s`` for a server to serve what it has promoted. Models without a server are only registered.
+    """
+
+    urls: Mapping[str, str] = field(default_factory=dict)
+    health_route: str = "/health"
+    predict_route: str = "/predict"
+    within_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        for name, url in self.urls.items():
+            fits = url.startswith(("http://", "https://"))
+            require(fits, f"urls.{name}", f"is {url!r}; such as http://tire-degradation:8080")
+        require(self.within_s > 0, "within_s", f"is {self.within_s}; more than 0")
+
+
 class ChannelKind(enum.StrEnum):
     """How people are reached."""
 
@@ -153,7 +172,8 @@ class Settings:
     ``queue`` is a Kueue LocalQueue. A job that is not over within ``defer_after_s`` is handed to the triggerer. The
     newest ``checkpoints_kept`` checkpoints of a run that succeeded stay. ``heartbeat_s``, ``regroup_grace_s`` (0: the
     survivors go on at once) and ``partition_s`` are the limits of :class:`trainer.contract.Limits`. ``retry`` says how
-    often an attempt is made again, ``alerts`` who is told when it is not, ``data`` where laps come from.
+    often an attempt is made again, ``alerts`` who is told when it is not, ``data`` where laps come from, ``serving``
+    which servers predict.
     """
 
     project: str
@@ -189,6 +209,7 @@ class Settings:
     snapshot_days: int = 7
     checkpoints_kept: int = 3
     data: DataSettings = field(default_factory=DataSettings)
+    serving: ServingSettings = field(default_factory=ServingSettings)
     retry: RetrySettings = field(default_factory=RetrySettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
 

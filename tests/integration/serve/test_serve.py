@@ -265,6 +265,32 @@ def test_a_champion_that_is_broken_is_not_served_and_the_old_one_goes_on(registr
         assert server.get("/health")["model_version"] == "20260101-000000-aaaaaa"
 
 
+def test_it_can_wait_for_the_first_champion(registry: Registry, tmp_path: Path) -> None:
+    uri = f"file://{tmp_path}/models/{MODEL}"
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trainer.serve"], env=environment(uri, port, SERVE_WAIT="1"), cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+
+        def status() -> int:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=20) as answer:
+                    return int(answer.status)
+            except urllib.error.HTTPError as e:
+                return e.code
+            except OSError:
+                return 0
+
+        until(lambda: status() == 503, "it waits")
+        registered(registry, "20260101-000000-aaaaaa")
+        until(lambda: status() == 200, "it serves")
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
 def test_what_cannot_be_served_ends_at_once_with_the_reason(registry: Registry, tmp_path: Path) -> None:
     code, said = refused(f"file://{tmp_path}/models/{MODEL}")
     assert code == EXIT_CODES[FailureReason.CONFIG_INVALID]

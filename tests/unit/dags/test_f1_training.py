@@ -27,7 +27,7 @@ def test_parsing_imports_nothing_heavy(dag: Any) -> None:
 
 
 def test_the_stages_are_task_groups_in_the_pipeline_s_order(dag: Any) -> None:
-    stages = ["gate", "snapshot", "validate", "train", "evaluate", "register"]
+    stages = ["gate", "snapshot", "validate", "train", "evaluate", "register", "serve"]
     assert dag["groups"] == sorted(["model", *(f"model.{stage}" for stage in stages)])
     tasks = [f"model.{stage}.{stage}" for stage in stages]
     asks = "model.validate.ask_to_open"
