@@ -11,7 +11,7 @@ from tests.bench.stand import FOLDER, prepare_process, standing
 
 OUT = prepare_process()  # before anything imports Airflow
 
-from tests.bench import boundaries, memory, recovery, scans, tables, units, wall  # noqa: E402
+from tests.bench import boundaries, memory, predictions, recovery, scans, tables, units, wall  # noqa: E402
 from tests.bench.bench import SCALES, Bench, results_file, say  # noqa: E402
 from tests.bench.figures import BARS, Figure, missing, table  # noqa: E402
 
@@ -27,6 +27,7 @@ GROUPS: Sequence[tuple[Sequence[str], Measure]] = (
     (("chief_ms_per_boundary",), boundaries.chief_work),
     (("source_scans",), scans.measure),
     (tables.FIGURES, tables.measure),
+    (predictions.FIGURES, predictions.measure),
     (("recovery_kill9_s", "recovery_vs_ray_train"), recovery.measure),
     (("memory_over_arrow",), memory.measure),
     (("round_ns", "build_ns", "restore_ns", "load_mib_s"), units.measure),

@@ -40,6 +40,8 @@ BARS: Mapping[str, Bar] = {
     "process_s": Bar(unit="s", most=30.0),
     "checks_s": Bar(unit="s", most=None),
     "ingest_mib": Bar(unit="MiB", most=1024.0),
+    "serve_p99_ms": Bar(unit="ms", most=10.0),
+    "serve_failed": Bar(unit="requests", most=0.0),
     "recovery_kill9_s": Bar(unit="s", most=2.0),
     "recovery_vs_ray_train": Bar(unit="ratio", most=0.25),
     # A core's nanoseconds a row, feature and round; a row and feature; a row and tree. A worker's MiB of features a second.

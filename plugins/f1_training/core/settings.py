@@ -170,10 +170,11 @@ class Settings:
     the node label that a model's machine type selects nodes by; empty where nodes have no such label. Workers, never
     the chief, run on Spot nodes as ``worker_spot`` says; ``gpu_accelerator`` is the GPUs' kind (``nvidia-tesla-t4``).
     ``queue`` is a Kueue LocalQueue. A job that is not over within ``defer_after_s`` is handed to the triggerer. The
-    newest ``checkpoints_kept`` checkpoints of a run that succeeded stay. ``heartbeat_s``, ``regroup_grace_s`` (0: the
-    survivors go on at once) and ``partition_s`` are the limits of :class:`trainer.contract.Limits`. ``retry`` says how
-    often an attempt is made again, ``alerts`` who is told when it is not, ``data`` where laps come from, ``serving``
-    which servers predict.
+    newest ``checkpoints_kept`` checkpoints of a run that succeeded stay. Versions of a model are kept for
+    ``models_kept_days``, and longer: the newest ``models_kept``, the champion, and the one that it replaced.
+    ``heartbeat_s``, ``regroup_grace_s`` (0: the survivors go on at once) and ``partition_s`` are the limits of
+    :class:`trainer.contract.Limits`. ``retry`` says how often an attempt is made again, ``alerts`` who is told when it
+    is not, ``data`` where laps come from, ``serving`` which servers predict.
     """
 
     project: str
@@ -208,6 +209,8 @@ class Settings:
     maximum_bytes_billed: int | None = None
     snapshot_days: int = 7
     checkpoints_kept: int = 3
+    models_kept: int = 5
+    models_kept_days: int = 90
     data: DataSettings = field(default_factory=DataSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)
     retry: RetrySettings = field(default_factory=RetrySettings)
@@ -236,6 +239,8 @@ class Settings:
         for name in ("defer_after_s", "regroup_grace_s"):
             require(getattr(self, name) >= 0, name, f"is {getattr(self, name)}; 0 or more")
         require(self.checkpoints_kept >= 1, "checkpoints_kept", f"is {self.checkpoints_kept}; 1 or more")
+        for name in ("models_kept", "models_kept_days"):
+            require(getattr(self, name) >= 1, name, f"is {getattr(self, name)}; 1 or more")
         require(self.threads is None or 1 <= self.threads <= 256, "threads", f"is {self.threads}; 1 to 256")
         limit = self.maximum_bytes_billed
         require(limit is None or limit >= 1, "maximum_bytes_billed", f"is {limit}; 1 or more")

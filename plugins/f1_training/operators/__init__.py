@@ -18,7 +18,7 @@ from f1_training.operators.preflight import PreflightChecksOperator, PreflightRe
 from f1_training.operators.reaper import ReaperOperator
 from f1_training.operators.register import RegisterModelOperator
 from f1_training.operators.retries import ReasonedRetryPolicy
-from f1_training.operators.rollback import RollBackOperator
+from f1_training.operators.rollback import RetireOperator, RollBackOperator
 from f1_training.operators.serve import ServeOperator
 from f1_training.operators.snapshot import SnapshotOperator
 from f1_training.operators.training import DaskTrainingOperator
@@ -41,6 +41,7 @@ __all__ = [
     "ReaperOperator",
     "ReasonedRetryPolicy",
     "RegisterModelOperator",
+    "RetireOperator",
     "RollBackOperator",
     "ServeOperator",
     "SnapshotOperator",

@@ -1,4 +1,4 @@
-"""Let an earlier version of a model serve again."""
+"""Versions of models by hand and by age: let an earlier one serve again, remove those that nobody needs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,27 @@ from airflow.sdk import BaseOperator
 from f1_training.core.failures import airflow_errors
 from f1_training.operators.planning import deployed_settings
 from f1_training.operators.register import CHAMPIONS, announce_champion
-from trainer.contract import FailureReason, TrainingFailure
+from trainer.contract import FailureReason, TrainingFailure, read_catalogue
+
+
+class RetireOperator(BaseOperator):
+    """Remove old versions of every model of the catalogue, as ``models_kept`` and ``models_kept_days`` say.
+
+    Returns the versions that are gone, by model.
+    """
+
+    def execute(self, context: Any) -> dict[str, list[str]]:  # noqa: ARG002 - Airflow's signature
+        """One model after the other."""
+        from f1_training.registry.store import Registry
+
+        with airflow_errors():
+            settings = deployed_settings()
+            registry, now = Registry(settings.uris.models), datetime.now(UTC)
+            gone = {
+                model: registry.retire(model, now, days=settings.models_kept_days, keep=settings.models_kept)
+                for model in sorted(read_catalogue().entries)
+            }
+        return {model: versions for model, versions in gone.items() if versions}
 
 
 class RollBackOperator(BaseOperator):

@@ -11,11 +11,13 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 
 from f1_training.core.numbered import NumberedLog
 from f1_training.core.storage import open_store, storage_errors
 from f1_training.registry.card import CARD, ModelCard
+from f1_training.registry.retirement import retirable
 from trainer.contract import FailureReason, ObjectExistsError, ObjectStore, TrainingFailure
 from trainer.contract.fields import Document, require
 from trainer.contract.objects import sha256
@@ -217,6 +219,27 @@ class Registry:
         event = self._log(model_type, CHAMPION).append(make)
         assert event is not None
         return event
+
+    def retire(self, model_type: str, now: datetime, *, days: int, keep: int) -> list[str]:
+        """Remove versions older than ``days``, but never the champion, its predecessor or the ``keep`` newest.
+
+        Returns the versions that are gone. For Airflow's account only, as all deleting is.
+
+        Raises:
+            TrainingFailure: what the storage refused; what was removed until then is not needed.
+        """
+        events = self.history(model_type)
+        needed = [events[-1].model_version, self.predecessor(model_type)] if events else []
+        gone = retirable(self.versions(model_type), needed, now, days=days, keep=keep)
+        for version in gone:
+            folder = _folder(model_type, version)
+            with storage_errors(self._store.uri_of(folder)):
+                # The card first: without it the version does not exist, whatever is left of it.
+                names = sorted(self._store.list(folder), key=lambda name: not name.endswith(f"/{CARD}"))
+                for name in names:
+                    self._store.delete(name)
+            log.info("%s %s is retired", model_type, version)
+        return gone
 
     def _log(self, model_type: str, alias: str) -> NumberedLog[AliasEvent]:
         return NumberedLog(store=self._store, folder=f"{_folder(model_type)}/{ALIASES}/{alias}", kind=AliasEvent)

@@ -1,0 +1,26 @@
+"""Remove versions of models that nobody needs any more."""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG
+
+from f1_training.operators import RetireOperator, default_args
+
+DOC = """
+### f1_model_retention
+
+Every day, removes versions of models that are older than `models_kept_days` (90). Never removed are the champion, the
+version that it replaced, and the newest `models_kept` (5). Its log names what is gone; normally that is nothing.
+"""
+
+with DAG(
+    dag_id="f1_model_retention",
+    description="Remove versions of models that nobody needs",
+    schedule="@daily",
+    catchup=False,
+    max_active_runs=1,
+    default_args=default_args(),
+    tags=["f1", "models"],
+    doc_md=DOC,
+) as dag:
+    RetireOperator(task_id="retire")
