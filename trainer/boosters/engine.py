@@ -155,6 +155,14 @@ class BoosterEngine(Protocol):
         """Predictions of the native ``model``, once; see :meth:`predictor`."""
         ...
 
+    def contributions(self, model: bytes, features: Floats, threads: int = 1) -> Doubles:
+        """What each feature adds to each prediction: SHAP values of the library itself.
+
+        Returns:
+            [rows, features], in the target's unit or in log-odds; of several classes the mean size over them.
+        """
+        ...
+
     def predictor(self, model: bytes, threads: int = 1) -> Predictor:
         """The native ``model``, read once, to predict with often.
 

@@ -147,6 +147,15 @@ class LightgbmEngine:
         """Predict with every tree of ``model``."""
         return self.predictor(model, threads)(features)
 
+    def contributions(self, model: bytes, features: Floats, threads: int = 1) -> Doubles:
+        """By TreeSHAP."""
+        import lightgbm
+
+        booster = lightgbm.Booster(model_str=model.decode())
+        found = np.asarray(booster.predict(features, pred_contrib=True, num_threads=threads), dtype=np.float64)
+        by_class = found.reshape(len(features), -1, features.shape[1] + 1)[:, :, :-1]
+        return by_class[:, 0] if by_class.shape[1] == 1 else np.abs(by_class).mean(axis=1)
+
     def predictor(self, model: bytes, threads: int = 1) -> Predictor:
         """Every tree of ``model``, read once."""
         import lightgbm

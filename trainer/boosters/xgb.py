@@ -141,6 +141,16 @@ class XgboostEngine:
         """Predict with every tree of ``model``."""
         return self.predictor(model, threads)(features)
 
+    def contributions(self, model: bytes, features: Floats, threads: int = 1) -> Doubles:
+        """By TreeSHAP."""
+        import xgboost
+
+        booster = xgboost.Booster({"nthread": threads}, model_file=bytearray(model))
+        data = xgboost.DMatrix(features, nthread=threads)
+        found = np.asarray(booster.predict(data, pred_contribs=True, validate_features=False), dtype=np.float64)
+        # The last column is what is predicted without any feature.
+        return found[:, :-1] if found.ndim == 2 else np.abs(found[:, :, :-1]).mean(axis=1)
+
     def predictor(self, model: bytes, threads: int = 1) -> Predictor:
         """Every tree of ``model``, read once."""
         import xgboost

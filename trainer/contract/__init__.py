@@ -1,7 +1,7 @@
 """The contract between Airflow and the pods: plain, versioned documents. Standard library only."""
 
 from trainer.contract.catalogue import Catalogue, CatalogueError, ModelEntry, read_catalogue
-from trainer.contract.evaluation import Comparison, EvaluationResult, GroupScore, Interval
+from trainer.contract.evaluation import Comparison, Curve, Details, EvaluationResult, Grid, GroupScore, Interval
 from trainer.contract.fields import ContractError
 from trainer.contract.manifest import (
     EarlyStopping,
@@ -17,6 +17,7 @@ from trainer.contract.outcome import EXIT_CODES, FailureReason, Outcome, Trainin
 from trainer.contract.spec import (
     ChampionModel,
     CheckpointPolicy,
+    CurveSpec,
     Device,
     Engine,
     EvaluationSpec,
@@ -36,12 +37,16 @@ __all__ = [
     "CheckpointPolicy",
     "Comparison",
     "ContractError",
+    "Curve",
+    "CurveSpec",
+    "Details",
     "Device",
     "EarlyStopping",
     "Engine",
     "EvaluationResult",
     "EvaluationSpec",
     "FailureReason",
+    "Grid",
     "GroupChange",
     "GroupMember",
     "GroupScore",

@@ -49,6 +49,25 @@ class ChecksEntry:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CurveEntry:
+    """What the report shows as a curve: the prediction over ``feature`` from ``low`` to ``high``, all else as it was.
+
+    ``groups`` maps the name of a group to the feature that is 1 in its rows. With ``rises`` physics says that the curve
+    of each group goes up, and a model whose curve does not is never promoted.
+    """
+
+    feature: str
+    low: int
+    high: int
+    groups: Mapping[str, str] = field(default_factory=dict)
+    unit: str = ""
+    rises: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.low < self.high, "high", f"is {self.high}; more than low, {self.low}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Resources:
     """What a pod requests, in Kubernetes quantities; ``machine_type`` selects the node pool where it is given.
 
@@ -95,6 +114,7 @@ class ModelEntry:
     params: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
     splits: Splits = field(default_factory=Splits)
     checks: ChecksEntry = field(default_factory=ChecksEntry)
+    curve: CurveEntry | None = None
 
     def __post_init__(self) -> None:
         for name in (self.target, self.eligible, self.group, *self.features, *self.keys):
@@ -142,6 +162,8 @@ def read_entry(path: Path) -> ModelEntry:
         schema = body.pop("schema", None)
         require(schema == SCHEMA, "schema", f"is {schema!r}; this package reads schema {SCHEMA}")
         entry = decode(ModelEntry, body, "")
+        for name in (entry.curve.feature, *entry.curve.groups.values()) if entry.curve is not None else ():
+            require(name in entry.features, "curve", f"names {name!r}, which is no feature")
         require(entry.model_type == path.stem, "model_type", f"is {entry.model_type!r} in a file named {path.name}")
     except (ContractError, tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as e:
         raise CatalogueError(f"{path.name}: {e}") from e

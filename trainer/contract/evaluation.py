@@ -52,6 +52,49 @@ class Comparison:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Curve:
+    """The mean prediction of a group's rows over a feature, with intervals by a bootstrap over groups of rows.
+
+    ``at`` are the feature's values, ``mean``, ``low`` and ``high`` the predictions there, less the mean at the first.
+    ``slope`` is the rise a unit of the feature over the whole range, ``slope_interval`` its interval.
+    """
+
+    name: str
+    rows: int
+    at: tuple[float, ...]
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    slope: float
+    slope_interval: Interval
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grid:
+    """How many rows have a target in a row and a prediction in a column of a square grid over the same ``edges``."""
+
+    edges: tuple[float, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Details:
+    """What a report shows beside the metrics.
+
+    ``effects`` is the mean size of each feature's contribution to a prediction (SHAP values from the library itself),
+    in the target's unit, or for classifiers in log-odds; from ``effect_rows`` rows. ``grid`` is of a regression.
+    """
+
+    effects: Mapping[str, float]
+    effect_rows: int
+    curves: tuple[Curve, ...] = ()
+    curve_feature: str = ""
+    curve_unit: str = ""
+    curve_rises: bool = False
+    grid: Grid | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationResult(Document):
     """One model's score on rows it never saw, in the target's unit.
 
@@ -76,6 +119,7 @@ class EvaluationResult(Document):
     unit: str = ""
     bootstrap_seed: int = 0
     comparison: Comparison | None = None
+    details: Details | None = None
 
     def __post_init__(self) -> None:
         total = sum(g.rows for g in self.by_group)

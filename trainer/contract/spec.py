@@ -220,6 +220,20 @@ class ChampionModel:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CurveSpec:
+    """Predict over ``feature`` from ``low`` to ``high``, for the rows of each of ``groups`` (name to the feature that
+    is 1 in them), everything else as it was.
+    """
+
+    feature: str
+    low: int
+    high: int
+    groups: Mapping[str, str] = field(default_factory=dict)
+    unit: str = ""
+    rises: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationSpec(Document):
     """Score one finished model on rows it never saw.
 
@@ -246,6 +260,7 @@ class EvaluationSpec(Document):
     baseline: float = 0.0
     threads: int = 1
     champion: ChampionModel | None = None
+    curve: CurveSpec | None = None
 
     def __post_init__(self) -> None:
         require(

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from trainer.boosters import engine_for
+from trainer.boosters.engine import Floats
 from trainer.contract import (
     Comparison,
     Engine,
@@ -21,6 +22,7 @@ from trainer.contract.objects import sha256
 from trainer.data import read_table
 from trainer.data.reading import split_condition
 from trainer.data.rows import column
+from trainer.evaluate.details import details
 from trainer.evaluate.score import Score, Scored, losses, paired, score
 from trainer.storage import open_store, storage_errors
 
@@ -53,7 +55,7 @@ def evaluate(spec: EvaluationSpec) -> tuple[EvaluationResult, str]:
         threads=spec.threads,
     )
     rows = read_table(spec.table, (*spec.features, spec.target, GROUP), split_condition(spec.split))
-    predicted = predict_table(model, rows, target=spec.target)
+    predicted, features = _predicted(model, rows, spec.target, GROUP)
     scored = score(predicted, model.objective, spec.baseline)
     result = EvaluationResult(
         job_id=spec.job_id,
@@ -68,6 +70,16 @@ def evaluate(spec: EvaluationSpec) -> tuple[EvaluationResult, str]:
         intervals=scored.intervals,
         unit=spec.unit,
         comparison=_compared(spec, rows, predicted),
+        details=details(
+            engine_for(model.engine),
+            model.document,
+            predicted,
+            features,
+            model.features,
+            objective=model.objective,
+            curve=spec.curve,
+            threads=model.threads,
+        ),
     )
     folder, _, name = spec.output.rpartition("/")
     store = open_store(folder)
@@ -131,6 +143,11 @@ def predict_table(model: Model, rows: pa.Table, *, target: str, group: str = GRO
     Raises:
         TrainingFailure: ``DataInvalid`` when a column is missing, or no row is left.
     """
+    return _predicted(model, rows, target, group)[0]
+
+
+def _predicted(model: Model, rows: pa.Table, target: str, group: str) -> tuple[Scored, Floats]:
+    """What ``model`` predicts, and from what: [rows, features] of the rows that have a target."""
     missing = [name for name in (*model.features, target, group) if name not in rows.column_names]
     if missing:
         raise TrainingFailure(FailureReason.DATA_INVALID, f"the rows lack the columns {', '.join(missing)}")
@@ -143,7 +160,7 @@ def predict_table(model: Model, rows: pa.Table, *, target: str, group: str = GRO
         features[:, number] = column(known, name)
     predictions = engine_for(model.engine).predict(model.document, features, threads=model.threads)
     groups = [str(name) for name in known[group].to_pylist()]
-    return Scored(target=column(known, target), predictions=predictions, groups=groups)
+    return Scored(target=column(known, target), predictions=predictions, groups=groups), features
 
 
 def _download(uri: str, expected: str) -> bytes:

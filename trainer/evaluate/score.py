@@ -14,6 +14,7 @@ import numpy.typing as npt
 from trainer.contract import FailureReason, GroupScore, Interval, Objective, TrainingFailure
 
 Floats = npt.NDArray[np.float64]
+Doubles = Floats
 Integers = npt.NDArray[np.int64]
 
 DRAWS = 2000

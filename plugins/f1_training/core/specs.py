@@ -7,6 +7,7 @@ from f1_training.core.plan import RunPlan
 from trainer.contract import (
     ChampionModel,
     CheckpointPolicy,
+    CurveSpec,
     Device,
     EvaluationSpec,
     Limits,
@@ -80,6 +81,16 @@ def evaluation_spec(
         baseline=entry.baseline,
         threads=threads(plan),
         champion=champion,
+        curve=None
+        if entry.curve is None
+        else CurveSpec(
+            feature=entry.curve.feature,
+            low=entry.curve.low,
+            high=entry.curve.high,
+            groups=entry.curve.groups,
+            unit=entry.curve.unit,
+            rises=entry.curve.rises,
+        ),
     )
 
 

@@ -24,8 +24,11 @@ def decide(evaluation: EvaluationResult) -> Decision:
     """A version becomes champion if it beats the naive baseline, and the champion by more than the noise.
 
     The noise is the interval of the difference on the same rows: all of it must be on the better side. An equal model
-    is no better, so the champion stays.
+    is no better, so the champion stays. Before all that, what physics says of a curve must hold.
     """
+    against_physics = _against_physics(evaluation)
+    if against_physics is not None:
+        return against_physics
     against_baseline = _against_baseline(evaluation)
     comparison = evaluation.comparison
     if not against_baseline.promote or comparison is None:
@@ -48,6 +51,22 @@ def told(comparison: Comparison, unit: str) -> str:
         f"{comparison.champion:.6g}{shown}: difference {comparison.difference:+.4g}{shown}, "
         f"{comparison.interval.level:.0%} between {low:+.4g} and {high:+.4g}"
     )
+
+
+def _against_physics(evaluation: EvaluationResult) -> Decision | None:
+    """A refusal when a curve that must rise does not: whoever plans with it would be told that old tyres are quick."""
+    details = evaluation.details
+    if details is None or not details.curve_rises:
+        return None
+    wrong = [curve for curve in details.curves if not curve.slope > 0]
+    if not wrong:
+        return None
+    unit = f" {evaluation.unit}" if evaluation.unit else ""
+    named = ", ".join(f"{curve.name} ({curve.slope:+.3g}{unit} a unit)" for curve in wrong)
+    reason = (
+        f"physics: other things equal the prediction must rise with {details.curve_feature}, and does not for {named}"
+    )
+    return Decision(promote=False, reason=reason)
 
 
 def _against_baseline(evaluation: EvaluationResult) -> Decision:

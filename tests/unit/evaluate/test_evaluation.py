@@ -53,6 +53,12 @@ class ColumnEngine:
         assert features.dtype == np.float32
         return features[:, ["a", "b"].index(document.decode())].astype(float)
 
+    def predictor(self, document: bytes, threads: int = 1) -> Any:
+        return lambda features: self.predict(document, features, threads)
+
+    def contributions(self, document: bytes, features: Any, threads: int = 1) -> Any:
+        return np.where(np.arange(features.shape[1]) == ["a", "b"].index(document.decode()), features, 0.0)
+
 
 @pytest.fixture(autouse=True)
 def _engine(monkeypatch: pytest.MonkeyPatch) -> None:

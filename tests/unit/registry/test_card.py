@@ -8,7 +8,7 @@ from f1_training.core.specs import training_spec
 from f1_training.registry.card import Inputs, ModelCard, lineage_summary, metrics_shown, model_card
 from f1_training.registry.promotion import decide
 from tests.fakes.run_plan import evaluation_result, held_out_snapshot, make_plan, training_result, training_snapshot
-from trainer.contract import ContractError, GroupChange, LineageEvent
+from trainer.contract import ContractError, Curve, Details, GroupChange, Interval, LineageEvent
 
 PLAN = make_plan()
 RESULT = training_result(PLAN)
@@ -81,3 +81,24 @@ def test_what_is_promoted(metrics: dict[str, float], promote: bool, reason: str)
 
 def test_a_metric_that_is_not_a_number_is_not_promoted() -> None:
     assert not decide(replace(EVALUATION, metrics={"test_mae": float("nan"), "baseline_mae": 807.0})).promote
+
+
+def curve(name: str, slope: float) -> Curve:
+    return Curve(
+        name=name, rows=9, at=(1.0, 35.0), mean=(0.0, 34 * slope), low=(0.0, 0.0), high=(0.0, 0.0), slope=slope,
+        slope_interval=Interval(low=slope, high=slope),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("slopes", "rises", "promoted"),
+    [((30.0, 1.0), True, True), ((30.0, -1.0), True, False), ((-1.0, -1.0), False, True)],
+)
+def test_what_physics_says_of_a_curve_must_hold(slopes: tuple[float, ...], rises: bool, promoted: bool) -> None:
+    curves = tuple(curve(f"C{n}", slope) for n, slope in enumerate(slopes))
+    details = Details(effects={}, effect_rows=1, curves=curves, curve_feature="tire_age_laps", curve_rises=rises)
+    metrics = {"test_mae": 557.0, "baseline_mae": 807.0}
+    decision = decide(replace(EVALUATION, metrics=metrics, details=details))
+    assert decision.promote is promoted
+    if not promoted:
+        assert "must rise with tire_age_laps, and does not for C1 (-1 ms a unit)" in decision.reason
