@@ -184,6 +184,8 @@ def _summary(result: dict[str, Any]) -> str:
         f"  {result['engine']}, {result['rounds']} rounds, {result['workers']} workers, sha256 {result['sha256'][:16]}",
         f"  {result['model_uri']}",
     ]
+    if result.get("report_uri"):
+        lines.append(f"  report: {result['report_uri']}")
     if "test_mae_ms" in metrics:
         lines.append(f"  test error {metrics['test_mae_ms']:.1f} ms (baseline {metrics['baseline_mae_ms']:.1f} ms)")
     return "\n".join(lines)

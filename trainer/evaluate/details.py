@@ -56,8 +56,8 @@ def grid(target: Doubles, predictions: Doubles) -> Grid:
     """Where the rows lie, predicted against actual. The edges span all but the outermost hundredths of the targets."""
     low, high = (float(v) for v in np.quantile(target, [0.01, 0.99]))
     edges = np.linspace(low, high if high > low else low + 1.0, GRID_CELLS + 1)
-    clipped = (np.clip(values, low, edges[-1]) for values in (target, predictions))
-    counts, _, _ = np.histogram2d(*clipped, bins=[edges, edges])
+    across, up = (np.clip(values, low, edges[-1]) for values in (target, predictions))
+    counts = np.histogram2d(across, up, bins=[edges, edges])[0]
     cells = tuple(tuple(int(n) for n in line) for line in counts)
     return Grid(edges=tuple(float(edge) for edge in edges), counts=cells)
 

@@ -10,6 +10,7 @@ from airflow.sdk import Asset, AssetAlias, BaseOperator
 
 from f1_training.core.failures import airflow_errors
 from f1_training.core.plan import RunPlan
+from f1_training.operators.reports import ModelReportLink
 from trainer.contract import EvaluationResult, SnapshotRef, TrainingResult
 from trainer.contract.fields import decode
 
@@ -38,10 +39,13 @@ class RegisterModelOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("plan", "snapshots", "trained", "evaluated")
+    operator_extra_links = (ModelReportLink(),)
     ui_color = "#f8d7da"
 
     def __init__(self, *, plan: Any, snapshots: Any, trained: Any, evaluated: Any, **kwargs: Any) -> None:
         super().__init__(outlets=[CHAMPIONS], **kwargs)
+        #: Where the version's report is, once there is one.
+        self.report_uri = ""
         self.plan = plan
         self.snapshots = snapshots
         self.trained = trained
@@ -54,6 +58,7 @@ class RegisterModelOperator(BaseOperator):
         from f1_training.core.storage import read_object
         from f1_training.registry.card import model_card
         from f1_training.registry.promotion import decide
+        from f1_training.registry.report import REPORT, page
         from f1_training.registry.store import Registry
 
         with airflow_errors():
@@ -65,12 +70,16 @@ class RegisterModelOperator(BaseOperator):
             card = model_card(plan, self._inputs(plan), made, evaluation)
             registry = Registry(plan.settings.uris.models)
             registered = registry.register(card, read_object(made.model_uri))
-            champion, reason = _promoted(registry, registered.card, decide(evaluation))
+            decision = decide(evaluation)
+            html = page(registered.card, decision).encode()
+            self.report_uri = registry.attach(registered.card, REPORT, html, "text/html; charset=utf-8")
+            champion, reason = _promoted(registry, registered.card, decision)
             word = "champion" if champion else "not promoted"
             self.log.info("%s %s is %s: %s", card.model_type, card.model_version, word, reason)
             if champion:
                 announce_champion(context, card.model_type, card.model_version, reason)
-        return _summary(registered.card, registered.model_uri, champion=champion, reason=reason)
+        summary = _summary(registered.card, registered.model_uri, champion=champion, reason=reason)
+        return {**summary, "report_uri": self.report_uri}
 
     def _inputs(self, plan: RunPlan) -> Inputs:
         from f1_training.core.specs import training_spec

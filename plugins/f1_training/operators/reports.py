@@ -33,6 +33,12 @@ class ReportLink(BaseOperatorLink):
         return in_browser(getattr(operator, "report_uri", ""))
 
 
+class ModelReportLink(ReportLink):
+    """A button of the task: the report of the version."""
+
+    name = "Model report"
+
+
 def in_browser(uri: str) -> str:
     """The address of an object for a browser."""
     return CONSOLE + uri.removeprefix("gs://") if uri.startswith("gs://") else uri

@@ -106,6 +106,18 @@ class Registry:
                 raise TrainingFailure(FailureReason.BUG, message) from e
         log.info("%s %s", uri, "is written" if new else "was there already")
 
+    def attach(self, card: ModelCard, name: str, data: bytes, content_type: str) -> str:
+        """Put a page beside a version, which it does not belong to: made again, it replaces the first. Its URI.
+
+        Raises:
+            TrainingFailure: what the storage refused.
+        """
+        path = f"{_folder(card.model_type, card.model_version)}/{name}"
+        uri = self._store.uri_of(path)
+        with storage_errors(uri):
+            self._store.put(path, data, content_type)
+        return uri
+
     def versions(self, model_type: str) -> list[str]:
         """All versions of a model, oldest first."""
         with storage_errors(self._uri):
