@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +30,18 @@ print(json.dumps({"retries": retries, "seconds": seconds, "modules": modules, "e
 """
 
 
-@cache
+#: A parse takes seconds, and what it gives does not change.
+_PARSED: dict[str, Any] = {}
+
+
 def parsed(folder: Path, dag_id: str) -> Any:
     """What parsing ``dags/<dag_id>.py`` takes and gives; ``folder`` is for what Airflow writes."""
+    if dag_id not in _PARSED:
+        _PARSED[dag_id] = _parse(folder, dag_id)
+    return _PARSED[dag_id]
+
+
+def _parse(folder: Path, dag_id: str) -> Any:
     empty = folder / "empty.py"
     empty.write_text("from airflow.sdk import DAG\ndag = DAG('empty', schedule=None)\n")
     done = subprocess.run(
