@@ -102,10 +102,10 @@ def bars(values: Mapping[str, float], *, x: str, title: str, notes: Mapping[str,
     """A bar a name, the names at the left; ``x`` labels the axis below with its unit."""
     if not values:
         return ""
-    row, left = 18, 150
+    row, left = 18, 190
     height = row * len(values)
     most = max(max(values.values()), 0.0) or 1.0
-    scale = Scale(low=0.0, high=most, start=left, end=left + WIDTH + LEFT - 150)
+    scale = Scale(low=0.0, high=most, start=left, end=LEFT + WIDTH)
     parts = []
     for number, (name, value) in enumerate(values.items()):
         top = TOP + row * number

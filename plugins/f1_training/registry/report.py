@@ -14,6 +14,8 @@ from f1_training.registry.promotion import Decision, told
 REPORT = "report.html"
 #: Effects that are shown; the smallest say nothing.
 EFFECTS = 20
+#: Names of metrics for scripts, which say again what another one does.
+SAID_TWICE = ("test", "final_loss", "final_accuracy")
 
 
 def page(card: ModelCard, decision: Decision) -> str:
@@ -29,7 +31,7 @@ def page(card: ModelCard, decision: Decision) -> str:
         card=card,
         decision=decision,
         comparison=told(evaluation.comparison, card.unit) if evaluation.comparison is not None else "",
-        metrics=metrics_shown(card),
+        metrics={name: value for name, value in metrics_shown(card).items() if name not in SAID_TWICE},
         intervals=evaluation.intervals,
         curves=evaluation.details.curves if evaluation.details is not None else (),
         curve_unit=evaluation.details.curve_unit if evaluation.details is not None else "",

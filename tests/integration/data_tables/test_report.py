@@ -14,10 +14,13 @@ from selenium.webdriver.common.by import By
 
 from f1_training.core.results import report
 from f1_training.data.report import as_json, page
+from f1_training.registry import report as model_report
+from f1_training.registry.promotion import Decision
 from tests.fakes import laps_archive
 from tests.integration import browser
 from tests.integration.data_tables.conftest import NUMBERS, Pipeline, settings_for
 from tests.integration.data_tables.test_damage import DAMAGES
+from tests.unit.registry.test_report import card
 
 pytestmark = [
     pytest.mark.timeout(400),
@@ -70,6 +73,28 @@ def test_what_failed_comes_first_and_every_plot_has_axes(client: bigquery.Client
             texts = [text.text for text in plot.find_elements(By.TAG_NAME, "text")]
             assert "share" in texts
             assert texts[-1]  # the axis below: its unit
+        assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
+        asked = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+        urls = {m["params"]["request"]["url"] for m in asked if m["method"] == "Network.requestWillBeSent"}
+        assert urls == {file.as_uri()}, "the page asks for something else"
+        driver.set_window_size(400, 900)
+        width = driver.execute_script("return document.documentElement.scrollWidth")
+        assert width <= driver.execute_script("return window.innerWidth"), "the page scrolls sideways on a phone"
+
+
+def test_a_version_s_report_opens_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(model_report.page(card(), Decision(promote=True, reason="it beats the champion")))
+    with chromium(tmp_path / "profile") as driver:
+        driver.get("about:blank")
+        driver.get_log("performance")
+        driver.get(file.as_uri())
+        plots = driver.find_elements(By.TAG_NAME, "svg")
+        assert len(plots) == 6
+        for plot in plots:
+            assert plot.get_attribute("aria-label")
+            assert plot.size["height"] > 50
+            assert plot.find_elements(By.CSS_SELECTOR, "line.axis")
         assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
         asked = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
         urls = {m["params"]["request"]["url"] for m in asked if m["method"] == "Network.requestWillBeSent"}
