@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -53,8 +54,8 @@ def measure(bench: Bench, wanted: Sequence[str]) -> Iterator[Figure]:
     p99 = [float(np.quantile(found, 0.99)) * 1000 for found in latencies]
     p50 = [float(np.median(found)) * 1000 for found in latencies]
     samples = {"p99": [round(v, 2) for v in p99], "p50": [round(v, 2) for v in p50]}
-    values = {"serve_p99_ms": min(p99), "serve_failed": float(failed)}
-    note = f"{RATE}/s for {SECONDS} s, the quietest of {bench.samples} turns; XGBoost, {ROUNDS} rounds of depth {DEPTH}"
+    values = {"serve_p99_ms": statistics.median(p99), "serve_failed": float(failed)}
+    note = f"{RATE}/s for {SECONDS} s, the median of {bench.samples} turns; XGBoost, {ROUNDS} rounds of depth {DEPTH}"
     yield from (Figure(figure=name, value=values[name], samples=samples, note=note) for name in wanted)
 
 
