@@ -12,10 +12,10 @@ from trainer.contract import Curve, CurveSpec, Details, Grid, Interval, Objectiv
 from trainer.evaluate.score import DRAWS, LEVEL, Doubles, Integers, Scored
 
 #: Rows that are looked at where all would take minutes, spread evenly over them.
-EFFECT_ROWS, CURVE_ROWS = 2000, 3000
+EFFECT_ROWS, CURVE_ROWS = 300, 1000
 GRID_CELLS = 24
 #: A curve is drawn through at most so many points.
-POINTS = 18
+POINTS = 15
 
 
 def details(
