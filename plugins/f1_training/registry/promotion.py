@@ -54,18 +54,16 @@ def told(comparison: Comparison, unit: str) -> str:
 
 
 def _against_physics(evaluation: EvaluationResult) -> Decision | None:
-    """A refusal when a curve that must rise does not: whoever plans with it would be told that old tyres are quick."""
+    """A refusal when a curve that must rise falls beyond its noise: its planner would hear that old tyres are quick."""
     details = evaluation.details
     if details is None or not details.curve_rises:
         return None
-    wrong = [curve for curve in details.curves if not curve.slope > 0]
+    wrong = [curve for curve in details.curves if not curve.slope_interval.high >= 0]
     if not wrong:
         return None
     unit = f" {evaluation.unit}" if evaluation.unit else ""
     named = ", ".join(f"{curve.name} ({curve.slope:+.3g}{unit} a unit)" for curve in wrong)
-    reason = (
-        f"physics: other things equal the prediction must rise with {details.curve_feature}, and does not for {named}"
-    )
+    reason = f"physics: other things equal the prediction must rise with {details.curve_feature}, and falls for {named}"
     return Decision(promote=False, reason=reason)
 
 

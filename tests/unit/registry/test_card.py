@@ -101,4 +101,4 @@ def test_what_physics_says_of_a_curve_must_hold(slopes: tuple[float, ...], rises
     decision = decide(replace(EVALUATION, metrics=metrics, details=details))
     assert decision.promote is promoted
     if not promoted:
-        assert "must rise with tire_age_laps, and does not for C1 (-1 ms a unit)" in decision.reason
+        assert "must rise with tire_age_laps, and falls for C1 (-1 ms a unit)" in decision.reason
