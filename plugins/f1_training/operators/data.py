@@ -29,6 +29,13 @@ ASSETS = tuple(Asset(f"f1_strategy.{name}") for name in ("train", "validation", 
 LABELS = {"f1-training-part": "data"}
 
 
+def data_warehouse(settings: Settings) -> Warehouse:
+    """BigQuery, with this pipeline's label and reservation on every job."""
+    from f1_training.bigquery.client import Warehouse
+
+    return Warehouse.connect(settings, labels=LABELS, reservation=settings.data.reservation)
+
+
 class DataOperator(BaseOperator):
     """What the tasks of a run have in common. ``report_uri`` is where its report is, once there is one."""
 
@@ -40,9 +47,7 @@ class DataOperator(BaseOperator):
 
     def warehouse(self, settings: Settings) -> Warehouse:
         """BigQuery, with this pipeline's label and reservation on every job."""
-        from f1_training.bigquery.client import Warehouse
-
-        return Warehouse.connect(settings, labels=LABELS, reservation=settings.data.reservation)
+        return data_warehouse(settings)
 
     def refuse(
         self,

@@ -54,6 +54,7 @@ class PreflightChecksOperator(BaseOperator):
         """How a run reaches what it needs."""
         from f1_training.bigquery.client import Warehouse
         from f1_training.kubernetes.client import Cluster
+        from f1_training.operators.data import data_warehouse
         from f1_training.preflight.checks import Deployment
 
         def cluster() -> Cluster:
@@ -67,6 +68,8 @@ class PreflightChecksOperator(BaseOperator):
             warehouse=warehouse,
             connection=_connection,
             manifests=lambda: _manifests(plan),
+            data_warehouse=lambda: data_warehouse(plan.settings),
+            landed=_landed,
         )
 
 
@@ -219,6 +222,16 @@ def _connection(conn_id: str) -> Any:
     from airflow.sdk import Connection
 
     return Connection.get(conn_id)
+
+
+def _landed(uri: str) -> int:
+    from datetime import UTC, datetime
+    from pathlib import Path
+
+    from f1_training.data.sources import open_source
+
+    # A URI is read where it is: nothing is downloaded to ``scratch``.
+    return len(open_source(uri, today=datetime.now(UTC).date(), scratch=Path()).parts)
 
 
 def _manifests(plan: RunPlan) -> list[Manifest]:

@@ -14,7 +14,7 @@ from f1_training.alerts.alert import Alert
 from f1_training.alerts.delivery import OUTBOX, try_channel
 from f1_training.bigquery import sql
 from f1_training.bigquery.client import Destination, Written
-from f1_training.bigquery.sql import Query
+from f1_training.bigquery.sql import Parameter, Query
 from f1_training.core.plan import RunPlan
 from f1_training.core.retry import Team
 from f1_training.core.specs import PROBE_SPLIT
@@ -35,6 +35,10 @@ STORAGE = "create the bucket; Airflow's account needs storage.objects.create, ge
 BIGQUERY = (
     "Airflow's account needs bigquery.jobUser on the project, dataViewer on the strategy dataset, dataEditor on the "
     "other two; the tables of the model's splits must exist"
+)
+DATA = (
+    "Airflow's account needs dataEditor on the datasets of f1_data, list and get on the landing bucket, and "
+    "bigquery.reservations.use on data.reservation of the Variable f1_training"
 )
 CHANNEL = "correct the Airflow connection that alerts.routes of the Variable f1_training names"
 CONNECTION = "create the connection (Admin > Connections, or the secrets backend) that the Variable f1_training names"
@@ -68,12 +72,15 @@ class Deployment:
     """How the services are reached. Connecting is part of what is checked, so it happens when a check asks.
 
     ``connection`` gives an Airflow connection by its id; ``manifests`` all objects of the attempt that would be made.
+    ``data_warehouse`` is BigQuery as ``f1_data`` asks it; ``landed`` counts the files that it would read below a URI.
     """
 
     cluster: Callable[[], Cluster]
     warehouse: Callable[[], Warehouse]
     connection: Callable[[str], Any]
     manifests: Callable[[], Sequence[Manifest]]
+    data_warehouse: Callable[[], Warehouse]
+    landed: Callable[[str], int]
 
 
 def checks(plan: RunPlan, deployment: Deployment) -> Iterator[Finding]:
@@ -88,7 +95,28 @@ def checks(plan: RunPlan, deployment: Deployment) -> Iterator[Finding]:
     for name, uri in (("checkpoints", uris.checkpoints), ("artifacts", uris.artifacts), ("models", uris.models)):
         yield tried(f"storage of {name}", STORAGE, lambda u=uri: _storage(u))  # type: ignore[misc]
     yield tried("BigQuery", BIGQUERY, lambda: _bigquery(plan, deployment.warehouse()))
+    yield _data(plan, deployment)
     yield from _channels(plan, deployment)
+
+
+def _data(plan: RunPlan, deployment: Deployment) -> Finding:
+    """Where laps land; skipped where nothing does, as other pipelines may fill the tables."""
+    landing = plan.settings.data.landing
+    if not landing:
+        found = "data.landing is not set: f1_data runs only with a source that is given to it"
+        return Finding(check="data pipeline", verdict=Verdict.SKIP, found=found)
+    return tried("data pipeline", DATA, lambda: _landing(plan, deployment, landing))
+
+
+def _landing(plan: RunPlan, deployment: Deployment, landing: str) -> str:
+    datasets, reservation = plan.settings.datasets, plan.settings.data.reservation
+    files = deployment.landed(landing)
+    warehouse = deployment.data_warehouse()
+    for dataset in (datasets.raw, datasets.candidates, datasets.strategy):
+        warehouse.ensure_dataset(dataset)
+    warehouse.rows(_probe_rows(1))
+    found = f"{files:,} {'file' if files == 1 else 'files'} of laps and results in {landing}"
+    return f"{found}; a query ran in {reservation or 'no reservation of its own'}"
 
 
 def _channels(plan: RunPlan, deployment: Deployment) -> Iterator[Finding]:
@@ -163,12 +191,13 @@ def _bigquery(plan: RunPlan, warehouse: Warehouse) -> str:
         days=PROBE_DAYS,
         labels={"f1-training-job": plan.job_id},
     )
-    query = Query(
-        sql=sql.load("preflight/rows.sql"),
-        parameters={"probe_split": ("STRING", PROBE_SPLIT), "last_shard": ("INT64", PROBE_ROWS - 1)},
-    )
-    warehouse.write(query, destination, f"{plan.table_name}_{uuid.uuid4().hex[:8]}")
+    warehouse.write(_probe_rows(PROBE_ROWS), destination, f"{plan.table_name}_{uuid.uuid4().hex[:8]}")
     return f"{', '.join(found)}; a table was written to {settings.datasets.staging}"
+
+
+def _probe_rows(count: int) -> Query:
+    parameters: dict[str, Parameter] = {"probe_split": ("STRING", PROBE_SPLIT), "last_shard": ("INT64", count - 1)}
+    return Query(sql=sql.load("preflight/rows.sql"), parameters=parameters)
 
 
 def clean(plan: RunPlan) -> None:

@@ -14,7 +14,7 @@ from f1_training.bigquery.sql import Query
 from f1_training.core.plan import RunPlan
 from f1_training.core.storage import open_store
 from f1_training.kubernetes.permissions import NEEDED, Permission
-from f1_training.operators.preflight import _manifests
+from f1_training.operators.preflight import _landed, _manifests
 from f1_training.preflight import checks as module
 from f1_training.preflight.checks import PROBE_ROWS, Deployment, checks, clean
 from f1_training.preflight.report import Finding, Verdict
@@ -74,6 +74,8 @@ def found(plan: RunPlan, services: Services) -> dict[str, Finding]:
         warehouse=lambda: services,
         connection=services.connection,
         manifests=lambda: _manifests(plan),
+        data_warehouse=lambda: services,
+        landed=_landed,
     )
     return {finding.check: finding for finding in checks(plan, deployment)}
 
@@ -101,6 +103,32 @@ def test_bigquery_is_left_with_rows_for_the_probes_to_read(plan: RunPlan) -> Non
     assert destination.days == 1
     assert query.parameters["last_shard"] == ("INT64", PROBE_ROWS - 1)
     assert services.datasets == ["f1_staging", "f1_evaluation"]
+
+
+def test_the_data_pipeline_is_tried_where_laps_land(tmp_path: Path) -> None:
+    landing = tmp_path / "landing"
+    landing.mkdir()
+    reservation = "projects/p/locations/EU/reservations/data"
+    data = {"landing": f"file://{landing}", "reservation": reservation}
+    plan = make_plan(settings(f"file://{tmp_path}", data=data))
+    wrong = found(plan, Services())["data pipeline"]
+    assert wrong.verdict is Verdict.FAIL
+    assert "holds no file of a table" in wrong.found
+    assert "bigquery.reservations.use" in wrong.fix
+
+    (landing / "laps-2026-R01.csv").write_text("season\n")
+    services = Services()
+    right = found(plan, services)["data pipeline"]
+    assert (right.verdict, right.found) == (
+        Verdict.PASS,
+        f"1 file of laps and results in file://{landing}; a query ran in {reservation}",
+    )
+    assert services.datasets[-3:] == ["f1_raw", "f1_candidates", "f1_strategy"]
+
+
+def test_without_a_landing_the_data_pipeline_is_left_alone(plan: RunPlan) -> None:
+    skipped = found(plan, Services())["data pipeline"]
+    assert (skipped.verdict, skipped.found.partition(":")[0]) == (Verdict.SKIP, "data.landing is not set")
 
 
 def test_missing_permissions_are_listed_together(plan: RunPlan) -> None:
