@@ -158,4 +158,4 @@ def test_the_preflight_says_what_is_missing_and_tries_nothing_that_needs_it(up: 
     assert "quota 'small': pods 3 is asked for, 2 is allowed" in done.stdout
     assert "-> raise the quota" in done.stdout
     assert "SKIP  dry run" in done.stdout
-    assert done.stdout.splitlines()[-1] == "1 of 15 checks failed"
+    assert done.stdout.splitlines()[-1] == "1 of 16 checks failed"

@@ -1,0 +1,26 @@
+"""The laps that `make run` trains on where nobody brings any pass every check."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from composer.local.request import add_arguments
+from f1_training.data.simulator import SeasonSet, simulate
+from tests.integration.data_tables.conftest import Pipeline
+
+pytestmark = pytest.mark.timeout(400)
+
+
+def default_seed() -> int:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return int(parser.parse_args([]).seed)
+
+
+# Some races of each are wet: 4 of the 27 training races with the first, a test race with the second.
+@pytest.mark.parametrize("seed", [default_seed(), SeasonSet().seed])
+def test_simulated_laps_pass_every_check(pipeline: Pipeline, seed: int) -> None:
+    found = pipeline.findings({"laps": simulate(SeasonSet(seed=seed))})
+    assert {name: result.expected for name, result in found.items() if result.failed} == {}
