@@ -16,6 +16,7 @@ from google.cloud.bigquery_storage import BigQueryReadClient
 
 from f1_training.data.parquet import to_bytes
 from f1_training.data.process import SeasonSplit, split_query
+from f1_training.data.suite import strategy_suites
 
 #: Should a process die before it removes its staging dataset, BigQuery empties it after this long.
 STAGING_EXPIRES_MS = 3_600_000
@@ -84,7 +85,8 @@ class Staging:
         """Run the process SQL over the staged table ``laps`` for ``split``, into the staged table ``name``."""
         laps = self._dataset.table("laps")
         seasons = SeasonSplit(validation_season=0, test_season=0, by_season=False)
-        query = split_query(f"{laps.project}.{laps.dataset_id}.{laps.table_id}", split, seasons)
+        raw = {"laps": f"{laps.project}.{laps.dataset_id}.{laps.table_id}"}
+        query = split_query(strategy_suites()["strategy"], raw, split, seasons)
         config = bigquery.QueryJobConfig(
             destination=self._dataset.table(name),
             write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,

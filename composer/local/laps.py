@@ -91,7 +91,7 @@ def load_laps(client: Client, source: RawTables, *, dataset_prefix: str = "") ->
     """
     from f1_training.bigquery.client import Warehouse
     from f1_training.core.settings import Datasets, Settings, Uris
-    from f1_training.data import ingest, process
+    from f1_training.data import car_laps, ingest, process
     from f1_training.data.sources import Found, TablePart
 
     begin = time.monotonic()
@@ -112,6 +112,7 @@ def load_laps(client: Client, source: RawTables, *, dataset_prefix: str = "") ->
     if failed:
         raise LapsError(failed[0].finding())
     warehouse = Warehouse(client, settings)
+    batches = car_laps.with_car_laps(batches, measured=())  # all there is, so nothing measured stays
     for _ in ingest.merge_all(warehouse, settings, batches, replace_all=True):
         pass
     candidates = process.process(warehouse, settings, f"laps_{uuid.uuid4().hex[:8]}")

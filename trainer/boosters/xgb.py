@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import threading
@@ -15,9 +16,10 @@ from trainer.boosters import xgb_document
 from trainer.boosters.engine import Doubles, Floats, Predictor
 from trainer.boosters.parameters import Rules, refused
 from trainer.contract import Device, FailureReason, Objective, TrainingFailure, TrainingSpec
+from trainer.contract.spec import LINEAR
 
 if TYPE_CHECKING:
-    from trainer.boosters.xgb_rank import XgboostRank
+    from trainer.boosters.engine import RankBooster
 
 OBJECTIVES = {
     Objective.ABSOLUTE_ERROR: "reg:absoluteerror",
@@ -58,6 +60,13 @@ RULES = Rules(
     owned=OWNED,
     allowed={"booster": ("gbtree",), "tree_method": ("hist", "auto")},
     why="trees of segments are appended to one model",
+)
+#: Of a linear model only what fits its weights in one defined order can be set.
+LINEAR_RULES = Rules(
+    first_names=ALIASES,
+    owned=OWNED | {"remove it: weights are fitted one after the other": ("updater", "feature_selector", "top_k")},
+    allowed={"booster": (LINEAR,)},
+    why="it is what makes the model linear",
 )
 NOT_USED = re.compile(r"Parameters: \{(?P<names>[^}]*)\} are not used")
 #: Where in the source and when: XGBoost puts that before each part of a message.
@@ -120,11 +129,16 @@ class XgboostEngine:
 
     def check_params(self, spec: TrainingSpec) -> None:
         """Refuse what the system owns, then let the library look at the rest with a handful of rows."""
-        RULES.canonical(spec.params)
+        rules = LINEAR_RULES if spec.is_linear else RULES
+        rules.canonical(spec.params)
         _try_params(spec)
 
-    def rank_booster(self, spec: TrainingSpec) -> XgboostRank:
+    def rank_booster(self, spec: TrainingSpec) -> RankBooster:
         """A booster for one rank."""
+        if spec.is_linear:
+            from trainer.boosters.xgb_linear import XgboostLinearRank
+
+            return XgboostLinearRank(spec)
         from trainer.boosters.xgb_rank import XgboostRank
 
         return XgboostRank(spec)
@@ -142,7 +156,7 @@ class XgboostEngine:
         return self.predictor(model, threads)(features)
 
     def contributions(self, model: bytes, features: Floats, threads: int = 1) -> Doubles:
-        """By TreeSHAP."""
+        """By TreeSHAP; of a linear model weight times value."""
         import xgboost
 
         booster = xgboost.Booster({"nthread": threads}, model_file=bytearray(model))
@@ -152,12 +166,16 @@ class XgboostEngine:
         return found[:, :-1] if found.ndim == 2 else np.abs(found[:, :, :-1]).mean(axis=1)
 
     def predictor(self, model: bytes, threads: int = 1) -> Predictor:
-        """Every tree of ``model``, read once."""
+        """The whole ``model``, read once."""
         import xgboost
 
         booster = xgboost.Booster({"nthread": threads}, model_file=bytearray(model))
+        linear = json.loads(booster.save_config())["learner"]["gradient_booster"]["name"] == LINEAR
 
         def predict(features: Floats) -> Doubles:
+            if linear:  # which XGBoost predicts from its own matrices only
+                data = xgboost.DMatrix(features, nthread=threads)
+                return np.asarray(booster.predict(data, validate_features=False), dtype=np.float64)
             return np.asarray(booster.inplace_predict(features, validate_features=False), dtype=np.float64)
 
         return predict
@@ -165,9 +183,11 @@ class XgboostEngine:
 
 def library_params(spec: TrainingSpec) -> dict[str, Any]:
     """The parameters of every segment but its seed and the base score."""
+    # Plain coordinate descent gives the same weights each time; the default, shotgun, depends on the threads' timing.
+    own = {"updater": "coord_descent", "feature_selector": "cyclic"} if spec.is_linear else {"tree_method": "hist"}
     params: dict[str, Any] = {
         **spec.params,
-        "tree_method": "hist",
+        **own,
         "objective": OBJECTIVES[spec.objective],
         "nthread": spec.threads,
         "device": spec.device.value,

@@ -1,4 +1,8 @@
-"""XGBoost model files (UBJSON): trees of several segments in one model. Pure; XGBoost itself is not needed."""
+"""XGBoost model files (UBJSON): trees of several segments in one model. Pure; XGBoost itself is not needed.
+
+A linear model (``gblinear``) has no trees: each segment's document is the whole model so far, with the rounds that it
+has seen as its attribute ``rounds``.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainer.boosters import ubjson
+from trainer.contract.spec import LINEAR
 
 
 def assemble(documents: Sequence[bytes], *, rounds: int | None = None) -> bytes:
@@ -17,6 +22,8 @@ def assemble(documents: Sequence[bytes], *, rounds: int | None = None) -> bytes:
     if not documents:
         raise ValueError("there are no segments to put together")
     whole, *others = (_decode(document) for document in documents)
+    if whole["learner"]["gradient_booster"]["name"] == LINEAR:
+        return _last(documents[-1], rounds)
     model = _trees(whole)
     for number, other in enumerate(others, start=1):
         for part in ("learner_model_param", "objective", "feature_names"):
@@ -27,6 +34,13 @@ def assemble(documents: Sequence[bytes], *, rounds: int | None = None) -> bytes:
         _cut(model, rounds)
     model["gbtree_model_param"]["num_trees"] = str(len(model["trees"]))
     return ubjson.encode(whole)
+
+
+def _last(document: bytes, rounds: int | None) -> bytes:
+    seen = int(_decode(document)["learner"]["attributes"]["rounds"])
+    if rounds not in (None, seen):
+        raise ValueError(f"cannot cut a linear model of {seen} rounds to {rounds}")
+    return document
 
 
 def _decode(document: bytes) -> dict[str, Any]:

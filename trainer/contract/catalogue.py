@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.contract.fields import ContractError, Scalar, decode, require
-from trainer.contract.spec import Device, Engine, Metric, Objective
+from trainer.contract.spec import LINEAR, Device, Engine, Metric, Objective, is_linear
 
 FOLDER = Path(__file__).parent / "models"
 SCHEMA = 1
@@ -125,6 +125,16 @@ class ModelEntry:
         require(not strangers, "checks.sparse", f"names {', '.join(strangers)}, which are no features")
         for engine in self.params:
             require(engine in tuple(Engine), f"params.{engine}", f"unknown engine; one of {', '.join(Engine)}")
+        if self.is_linear:
+            patience = f"is {self.early_stopping_rounds}; a linear model cannot be cut to an earlier round: take 0"
+            require(self.early_stopping_rounds == 0, "early_stopping_rounds", patience)
+            workers = f"is {self.max_workers}; XGBoost does not distribute {LINEAR}, and says nothing: take 1"
+            require(self.max_workers == 1, "max_workers", workers)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether it is a linear model, which one worker trains."""
+        return is_linear(self.engine, self.engine_params(self.engine))
 
     def engine_params(self, engine: Engine) -> Mapping[str, Scalar]:
         """The library's own parameters for ``engine``."""

@@ -58,8 +58,30 @@ windowed AS (
         LAG(line_gap_any_car_ms) OVER driver_race AS previous_lap_line_gap_ms,
         COUNTIF(clean_lap) OVER (PARTITION BY race_id, driver_id) AS clean_laps,
         PERCENTILE_CONT(IF(clean_lap, lap_time_ms, NULL), 0.5) OVER (PARTITION BY race_id, driver_id)
-            AS clean_median_ms
+            AS clean_median_ms,
+        PERCENTILE_CONT(IF(clean_lap, lap_time_ms, NULL), 0.5) OVER (PARTITION BY race_id, lap_number)
+            AS field_median_ms
     FROM split_laps
+    WINDOW driver_race AS (PARTITION BY race_id, driver_id ORDER BY lap_number)
+),
+
+-- What the driver's laps before this one were like.
+paced AS (
+    SELECT
+        *,
+        LAG(lap_time_ms) OVER driver_race AS previous_lap_ms,
+        LAG(clean_lap) OVER driver_race AS previous_lap_clean,
+        LAG(field_median_ms) OVER driver_race AS previous_field_ms,
+        AVG(IF(clean_lap, lap_time_ms, NULL)) OVER (
+            PARTITION BY race_id, driver_id, stint ORDER BY lap_number ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ) AS stint_mean_ms,
+        AVG(IF(clean_lap, lap_time_ms, NULL)) OVER (
+            PARTITION BY race_id, driver_id, stint ORDER BY lap_number ROWS BETWEEN 5 PRECEDING AND 1 PRECEDING
+        ) AS last_5_mean_ms,
+        AVG(IF(clean_lap, lap_time_ms, NULL)) OVER (
+            PARTITION BY race_id, driver_id, stint ORDER BY lap_number ROWS BETWEEN 3 PRECEDING AND 1 PRECEDING
+        ) AS last_3_mean_ms
+    FROM windowed
     WINDOW driver_race AS (PARTITION BY race_id, driver_id ORDER BY lap_number)
 )
 
@@ -77,6 +99,7 @@ SELECT -- noqa: ST06
     COALESCE(race_wet_share < 0.05, FALSE) AS dry_race,
 
     -- Tyres. `tire_age` counts the lap itself, so it is known when the lap starts.
+    compound,
     tire_age AS tire_age_laps,
     stint,
     CAST(fresh_tyre AS INT64) AS fresh_tyre,
@@ -116,8 +139,16 @@ SELECT -- noqa: ST06
     pole_time_ms,
     quali_best_ms - pole_time_ms AS quali_gap_ms,
 
+    -- Pace so far: the lap before against the stint's clean laps, and against the field's on the same lap.
+    previous_lap_ms - stint_mean_ms AS previous_minus_stint_ms,
+    previous_lap_ms - last_5_mean_ms AS previous_minus_last_5_ms,
+    previous_lap_ms - last_3_mean_ms AS previous_minus_last_3_ms,
+    previous_lap_ms - previous_field_ms AS previous_minus_field_ms,
+
     -- Outcome of the lap.
     lap_time_ms,
     lap_time_ms - clean_median_ms AS lap_delta_ms,
-    COALESCE(clean_lap AND race_wet_share < 0.05 AND clean_laps >= 10, FALSE) AS lap_delta_eligible
-FROM windowed
+    COALESCE(clean_lap AND race_wet_share < 0.05 AND clean_laps >= 10, FALSE) AS lap_delta_eligible,
+    lap_time_ms - previous_lap_ms AS lap_change_ms,
+    COALESCE(clean_lap AND previous_lap_clean AND race_wet_share < 0.05, FALSE) AS lap_change_eligible
+FROM paced

@@ -183,6 +183,10 @@ def _plan(
     device = device_for(entry.engine, _text(params, "device") or "cpu")
     rounds = _rounds(params, "rounds", entry.rounds, least=1)
     patience = _rounds(params, "early_stopping_rounds", entry.early_stopping_rounds, least=0)
+    if entry.is_linear and params.get("model_type", ALL_MODELS) == ALL_MODELS:
+        device, patience = Device.CPU, 0  # asked for all models alike: it takes what it can use
+    problem = f"is {device.value!r}; {entry.model_type} is linear, and trained on cpu"
+    require(device is Device.CPU or not entry.is_linear, "device", problem)
     entry = replace(entry, rounds=rounds, early_stopping_rounds=patience)
     if dry_run:
         entry, workers = _small(entry), min(workers, DRY_RUN_WORKERS)

@@ -83,7 +83,8 @@ class DataSettings:
     trained on. Without them the column ``split`` of the laps counts where it is filled, else the newest season is the
     test and the one before it the validation. ``reservation`` is BigQuery's (``projects/p/locations/l/reservations/r``)
     that ingest, process and checks run in, so that they take no slots from anybody else. ``fastf1_python`` is the
-    interpreter of an environment with FastF1, where Airflow's own does not have it.
+    interpreter of an environment with FastF1, where Airflow's own does not have it. With ``simulate_car_laps`` what no
+    public feed has (fuel burnt, brake bias) is simulated for laps that come without; see ``data/car_simulator.py``.
     """
 
     landing: str = ""
@@ -91,6 +92,7 @@ class DataSettings:
     test_season: int | None = None
     reservation: str = ""
     fastf1_python: str = ""
+    simulate_car_laps: bool = True
 
     def __post_init__(self) -> None:
         require(not self.landing or "://" in self.landing, "landing", f"is {self.landing!r}; a URI such as gs://b/laps")

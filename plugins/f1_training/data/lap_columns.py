@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from f1_training.data.suite import SPLIT, ColumnType, raw_suites, strategy_suite
+from f1_training.data.suite import SPLIT, ColumnType, raw_suites, strategy_suites
 
 __all__ = ["COMPANIONS", "LAPS", "LAP_COLUMNS", "LAP_KEYS", "SPLITS", "SPLIT_COLUMN", "ColumnType"]
 
@@ -18,7 +18,7 @@ LAP_COLUMNS: Mapping[str, ColumnType] = MappingProxyType({name: _LAPS.columns[na
 
 #: Who belongs to which part of the data. It may be absent from a file: then it follows from the seasons.
 SPLIT_COLUMN = SPLIT
-SPLITS: tuple[str, ...] = strategy_suite().labels
+SPLITS: tuple[str, ...] = strategy_suites()["strategy"].labels
 
 #: One row of laps is identified by these.
 LAP_KEYS: tuple[str, ...] = _LAPS.keys

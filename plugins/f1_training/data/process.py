@@ -13,8 +13,8 @@ from f1_training.bigquery.client import Destination, Written
 from f1_training.bigquery.sql import Parameter, Query
 from f1_training.core.settings import DataSettings, Settings
 from f1_training.data.ingest import raw_table
-from f1_training.data.lap_columns import LAPS
-from f1_training.data.suite import strategy_suite
+from f1_training.data.lap_columns import LAPS, SPLITS
+from f1_training.data.suite import Suite, strategy_suites
 from trainer.contract import FailureReason, TrainingFailure
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class SeasonSplit:
     by_season: bool
 
     def parameters(self, split: str) -> dict[str, Parameter]:
-        """Of ``process/split.sql``, for the rows of ``split``."""
+        """Of the SQL of ``process``, for the rows of ``split``."""
         return {
             "split": ("STRING", split),
             "by_season": ("BOOL", self.by_season),
@@ -79,10 +79,11 @@ def season_split(data: DataSettings, seasons: Iterable[Mapping[str, Any]]) -> Se
     raise TrainingFailure(FailureReason.DATA_INVALID, message)
 
 
-def split_query(laps_table: str, split: str, seasons: SeasonSplit) -> Query:
-    """The process SQL over ``laps_table``."""
-    text = sql.render(sql.load("process/split.sql"), {"laps_table": sql.table(laps_table)})
-    return Query(sql=text, parameters=seasons.parameters(split))
+def split_query(suite: Suite, raw: Mapping[str, str], split: str, seasons: SeasonSplit) -> Query:
+    """The SQL of ``suite`` for the rows of ``split``, over the raw tables that it needs, full names by name."""
+    text = sql.render(sql.load(suite.query), {f"{name}_table": sql.table(raw[name]) for name in suite.needs})
+    parameters = {name: value for name, value in seasons.parameters(split).items() if f"@{name}" in text}
+    return Query(sql=text, parameters=parameters)
 
 
 def candidate_table(settings: Settings, run: str, label: str) -> str:
@@ -91,7 +92,7 @@ def candidate_table(settings: Settings, run: str, label: str) -> str:
 
 
 def process(warehouse: Warehouse, settings: Settings, run: str) -> dict[str, str]:
-    """Write a candidate for each table; their full names by label.
+    """Write a candidate for each table that there is raw data for; their full names by label.
 
     Raises:
         TrainingFailure: ``DataInvalid`` when there are no laps; what BigQuery refused.
@@ -105,9 +106,15 @@ def process(warehouse: Warehouse, settings: Settings, run: str) -> dict[str, str
     seasons = season_split(settings.data, warehouse.rows(Query(sql=counted)))
     log.info("%s", seasons)
     candidates = {}
-    for label in strategy_suite().labels:
-        table = candidate_table(settings, run, label)
-        destination = Destination(table=table, days=settings.snapshot_days, labels={}, clustered_by=("race_id",))
-        warehouse.write(split_query(laps, label, seasons), destination, f"{run}_{label}_{uuid.uuid4().hex[:8]}")
-        candidates[label] = table
+    for suite in strategy_suites().values():
+        raw = {name: raw_table(settings, name) for name in suite.needs}
+        if missing := [name for name, table in raw.items() if warehouse.columns(table) is None]:
+            log.warning("no %s: nothing was ingested as %s", ", ".join(suite.labels), ", ".join(missing))
+            continue
+        for split, label in zip(SPLITS, suite.labels, strict=True):
+            table = candidate_table(settings, run, label)
+            destination = Destination(table=table, days=settings.snapshot_days, labels={}, clustered_by=(suite.group,))
+            query = split_query(suite, raw, split, seasons)
+            warehouse.write(query, destination, f"{run}_{label}_{uuid.uuid4().hex[:8]}")
+            candidates[label] = table
     return candidates

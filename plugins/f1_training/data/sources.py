@@ -33,7 +33,7 @@ CSV_BLOCK_BYTES = 8 << 20
 FETCH_S = 3600.0
 PARQUET, CSV = ".parquet", ".csv"
 SIMULATOR, FASTF1 = "simulator", "fastf1"
-LAPS = "laps"
+LAPS, TELEMETRY = "laps", "telemetry_laps"
 EXAMPLE = "gs://my-landing/laps, file:///data/laps.parquet, simulator, simulator:2024, fastf1:2025 or fastf1:2025:1,2"
 
 
@@ -186,11 +186,14 @@ def open_source(text: str, *, today: date, scratch: Path, python: str = "") -> F
 
 def _simulated(rest: str, text: str) -> Found:
     from f1_training.data.simulator import SeasonSet, simulate
+    from f1_training.data.telemetry_simulator import simulate_telemetry
 
     if rest and not rest.isdecimal():
         raise TrainingFailure(FailureReason.CONFIG_INVALID, f"source {text!r}: the seed is a whole number, 0 or more")
     settings = SeasonSet(seed=int(rest)) if rest else SeasonSet()
-    return Found(parts=(TablePart(table=LAPS, name=f"simulator:{settings.seed}", rows=simulate(settings)),))
+    name = f"simulator:{settings.seed}"
+    telemetry = TablePart(table=TELEMETRY, name=name, rows=simulate_telemetry(settings.seed))
+    return Found(parts=(TablePart(table=LAPS, name=name, rows=simulate(settings)), telemetry))
 
 
 def _fetched(rest: str, text: str, today: date, scratch: Path, python: str) -> Found:

@@ -6,7 +6,7 @@ import enum
 import functools
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -216,8 +216,9 @@ class Leakage:
 class Suite:
     """All checks of the tables ``tables`` (by default one of the suite's own name), which are alike.
 
-    ``keys`` tell rows apart; rows of one ``group`` are replaced together when it is ingested again. Field by field what
-    the TOML file says; see ``suites/laps.toml``.
+    ``keys`` tell rows apart; rows of one ``group`` are replaced together when it is ingested again. Tables that models
+    are trained on come from the SQL file ``query``, over the raw tables that it ``needs``. Field by field what the TOML
+    file says; see ``suites/laps.toml``.
     """
 
     name: str
@@ -227,6 +228,8 @@ class Suite:
     group: str
     columns: Mapping[str, Column]
     tables: tuple[str, ...] = ()
+    query: str = ""
+    needs: tuple[str, ...] = ()
     rows: Rows = field(default_factory=Rows)
     steps: tuple[Step, ...] = ()
     starts: tuple[Start, ...] = ()
@@ -244,6 +247,9 @@ class Suite:
             for column in columns:
                 known = column in self.columns or (column == SPLIT and len(self.labels) > 1)
                 require(known, name, f"names {column!r}, which is not among the columns")
+        derived = self.place is Place.STRATEGY
+        require(derived == bool(self.query), "query", "is the SQL file of tables that are derived, and of no others")
+        require(derived == bool(self.needs), "needs", "names the raw tables of one that is derived, and of no other")
         fixed = (*self.keys, self.group)
         for column in fixed:
             require(not self.columns[column].optional, f"columns.{column}", "is a key, so it cannot be optional")
@@ -308,6 +314,23 @@ def raw_suites() -> Mapping[str, Suite]:
     return {name: suite for name, suite in read_suites().items() if suite.place is Place.RAW}
 
 
-def strategy_suite() -> Suite:
-    """The suite of the tables that models are trained and scored on."""
-    return read_suites()["strategy"]
+def strategy_suites() -> Mapping[str, Suite]:
+    """The suites of the tables that models are trained and scored on."""
+    return {name: suite for name, suite in read_suites().items() if suite.place is Place.STRATEGY}
+
+
+def derived_from(tables: Iterable[str]) -> tuple[str, ...]:
+    """The tables that models read and ``tables`` (raw ones, derived ones, suites) say something about.
+
+    A raw table that nothing is derived from is there to check others with, so it concerns them all.
+    """
+    found: list[str] = []
+    for table in tables:
+        suites = [s for s in strategy_suites().values() if table in (s.name, *s.labels, *s.needs)]
+        found += [label for suite in suites or strategy_suites().values() for label in suite.labels]
+    return tuple(dict.fromkeys(found))
+
+
+def strategy_labels() -> tuple[str, ...]:
+    """The names of all tables that models are trained and scored on."""
+    return tuple(label for suite in strategy_suites().values() for label in suite.labels)

@@ -14,7 +14,7 @@ from f1_training.core.settings import Settings
 from f1_training.data.ingest import raw_table
 from f1_training.data.judge import TableStatistics, judge, statistics
 from f1_training.data.scan import scan_of
-from f1_training.data.suite import ColumnType, Suite, raw_suites, strategy_suite
+from f1_training.data.suite import ColumnType, Suite, raw_suites, strategy_labels, strategy_suites
 from trainer.contract import Catalogue
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Validation:
 
 def tables_of_suites() -> list[str]:
     """The names of all tables that have checks."""
-    return [*raw_suites(), *strategy_suite().labels]
+    return [*raw_suites(), *strategy_labels()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +86,18 @@ class Checker:
         Raises:
             TrainingFailure: what BigQuery refused.
         """
-        suite = strategy_suite()
-        features = _features(catalogue, suite)
-        columns = {label: self.warehouse.columns(table) or {} for label, table in candidates.items()}
-        names = tuple(sorted({feature for listed in features.values() for feature in listed}))
-        found = self._check(suite, candidates, columns, self._raw_tables()[1], names)
-        return found + Validation(results=tuple(_hindsight(suite, features)))
+        raw = self._raw_tables()[1]
+        found = Validation()
+        for suite in strategy_suites().values():
+            tables = {label: candidates[label] for label in suite.labels if label in candidates}
+            if not tables:
+                continue
+            features = _features(catalogue, suite)
+            columns = {label: self.warehouse.columns(table) or {} for label, table in tables.items()}
+            names = tuple(sorted({feature for listed in features.values() for feature in listed}))
+            found += self._check(suite, tables, columns, raw, names)
+            found += Validation(results=tuple(_hindsight(suite, features)))
+        return found
 
     def _raw_tables(self) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
         """The columns and the full names of the raw tables that there are."""

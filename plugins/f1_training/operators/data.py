@@ -62,7 +62,7 @@ class DataOperator(BaseOperator):
         """Keep the report and the verdict; close the gates and fail if a check has failed."""
         from f1_training.core.results import require_passed
         from f1_training.data.good import Records, Verdict
-        from f1_training.data.suite import strategy_suite
+        from f1_training.data.suite import derived_from
         from f1_training.gate.gate import readers
 
         run_id = context["dag_run"].run_id
@@ -74,7 +74,8 @@ class DataOperator(BaseOperator):
         if failed or stem == "checks":
             verdict = Verdict(run_id=run_id, at=_now(), passed=not failed, failed=failed, report_uri=kept.uri)
             Records(settings.uris.artifacts).judge(verdict)
-        models = readers(read_catalogue(), strategy_suite().labels)
+        concerned = derived_from(result.split for result in results if result.failed)
+        models = readers(read_catalogue(), concerned)
         close_gates(context, settings.uris.models, models, results, run_id, kept.uri)
         require_passed(results, f"run {run_id}")
         return kept.report
@@ -93,7 +94,7 @@ class IngestOperator(DataOperator):
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Check and convert everything, then load it."""
-        from f1_training.data import ingest, sources
+        from f1_training.data import car_laps, ingest, sources
         from f1_training.data.suite import raw_suites
 
         params = context["params"]
@@ -108,6 +109,9 @@ class IngestOperator(DataOperator):
             batches, results = ingest.prepare(found)
             self.refuse(settings, results, context, stem="ingest", facts={"source": source})
             warehouse = self.warehouse(settings)
+            if settings.data.simulate_car_laps:
+                kept = frozenset() if params["replace"] else car_laps.measured_races(warehouse, settings)
+                batches = car_laps.with_car_laps(batches, kept)
             lines = []
             for line in ingest.merge_all(warehouse, settings, batches, replace_all=params["replace"]):
                 self.log.info("%s", line)
@@ -121,7 +125,7 @@ class IngestOperator(DataOperator):
 
 
 class ProcessOperator(DataOperator):
-    """Derive candidates for the training, validation and test tables from the raw laps.
+    """Derive candidates for the training, validation and test tables from the raw ones.
 
     Returns their full names by table.
     """
@@ -191,6 +195,7 @@ class PublishOperator(DataOperator):
         """Swap, then record."""
         from f1_training.data.good import Records
         from f1_training.data.judge import TableStatistics
+        from f1_training.data.suite import strategy_labels
         from f1_training.data.validation import stamped
 
         with airflow_errors():
@@ -200,6 +205,9 @@ class PublishOperator(DataOperator):
             last = records.last_good(self.candidates)
             changed = [n for n in self.candidates if n not in last or last[n].checksum != found[n].checksum]
             warehouse.ensure_dataset(settings.datasets.strategy, expires=False)
+            if context["params"]["replace"]:
+                for name in set(strategy_labels()) - set(self.candidates):
+                    warehouse.drop(f"{settings.project}.{settings.datasets.strategy}.{name}")
             for name, candidate in self.candidates.items():
                 warehouse.copy(candidate, f"{settings.project}.{settings.datasets.strategy}.{name}")
                 self.log.info("%s: %s rows, %s", name, f"{found[name].rows:,}", _words(name in changed))

@@ -17,7 +17,7 @@ from composer.local.laps import emulator_client
 from f1_training.bigquery.client import Warehouse
 from f1_training.core.results import CheckResult
 from f1_training.core.settings import Datasets, Settings, Uris
-from f1_training.data import ingest, process
+from f1_training.data import car_laps, ingest, process
 from f1_training.data.judge import TableStatistics
 from f1_training.data.sources import Found, TablePart
 from f1_training.data.validation import Checker, Validation
@@ -43,8 +43,13 @@ class Pipeline:
         """Every check of the files; nothing is merged when one failed."""
         parts = tuple(TablePart(table=name, name=f"{name}.parquet", rows=rows) for name, rows in archive.items())
         batches, results = ingest.prepare(Found(parts=parts))
+        batches = car_laps.with_car_laps(batches, () if replace_all else self.measured())
         list(ingest.merge_all(self.warehouse, self.settings, batches, replace_all=replace_all))
         return results
+
+    def measured(self) -> frozenset[str]:
+        """The races that nothing is simulated for."""
+        return car_laps.measured_races(self.warehouse, self.settings)
 
     @property
     def checker(self) -> Checker:

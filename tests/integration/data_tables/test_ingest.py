@@ -17,8 +17,8 @@ from google.cloud import bigquery
 from composer.local.laps import emulator_client
 from f1_training.core.settings import Settings
 from f1_training.data import ingest, process
+from f1_training.data.lap_columns import SPLITS
 from f1_training.data.sources import Found, TablePart, open_source
-from f1_training.data.suite import strategy_suite
 from tests.fakes import laps_archive
 from tests.fakes.laps_archive import Archive, changed, in_race, with_table
 from tests.integration.data_tables.conftest import TODAY, Pipeline
@@ -184,7 +184,7 @@ def test_a_kill_at_any_moment_leaves_every_table_as_it_was_or_new(
     old, settings, client = archive["laps"], pipeline.settings, pipeline.client
     new = changed(old, "lap_time_ms", pc.is_valid(old["lap_time_ms"]), pc.add(old["lap_time_ms"], 7))
     tables = [pipeline.raw("laps")]
-    tables += [f"{settings.project}.{settings.datasets.strategy}.{label}" for label in strategy_suite().labels]
+    tables += [f"{settings.project}.{settings.datasets.strategy}.{label}" for label in SPLITS]
 
     def states(laps: pa.Table) -> tuple[list[tuple[int, int]], float]:
         began = time.monotonic()

@@ -8,6 +8,8 @@ import pytest
 
 from composer.local.request import add_arguments
 from f1_training.data.simulator import SeasonSet, simulate
+from f1_training.data.suite import raw_suites
+from f1_training.data.telemetry_simulator import simulate_telemetry
 from tests.integration.data_tables.conftest import Pipeline
 
 pytestmark = pytest.mark.timeout(400)
@@ -22,5 +24,10 @@ def default_seed() -> int:
 # Some races of each are wet: 4 of the 27 training races with the first, a test race with the second.
 @pytest.mark.parametrize("seed", [default_seed(), SeasonSet().seed])
 def test_simulated_laps_pass_every_check(pipeline: Pipeline, seed: int) -> None:
-    found = pipeline.findings({"laps": simulate(SeasonSet(seed=seed))})
+    archive = {"laps": simulate(SeasonSet(seed=seed)), "telemetry_laps": simulate_telemetry(seed)}
+    found = pipeline.findings(archive)
     assert {name: result.expected for name, result in found.items() if result.failed} == {}
+    for suite in raw_suites():
+        assert (suite in {"laps", "telemetry_laps", "car_laps"}) == (
+            pipeline.warehouse.columns(pipeline.raw(suite)) is not None
+        )

@@ -74,6 +74,31 @@ def test_all_models_get_a_plan_each_and_no_more_workers_than_they_can_use() -> N
         plan_runs({"model_type": "brake_bias", "num_workers": 3}, settings(), RUN, catalogue, "0.1.0")
 
 
+def linear(**params: Any) -> RunPlan:
+    own = {"xgboost": {"booster": "gblinear"}}
+    entry = replace(ENTRY, model_type="brake_bias", max_workers=1, early_stopping_rounds=0, params=own)
+    catalogue = Catalogue(entries={"brake_bias": entry})
+    return plan_runs(params, settings(), RUN, catalogue, "0.1.0")[0]
+
+
+def test_a_linear_model_takes_what_it_can_use_when_all_models_are_asked_for() -> None:
+    plan = linear(model_type="all", num_workers=4, device="gpu", early_stopping_rounds=50)
+    assert (plan.num_workers, plan.device, plan.entry.early_stopping_rounds) == (1, Device.CPU, 0)
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"num_workers": 2}, "num_workers is 2; brake_bias takes 1 to 1"),
+        ({"early_stopping_rounds": 50}, "early_stopping_rounds is 50; a linear model cannot be cut"),
+        ({"device": "gpu"}, "device is 'cuda'; brake_bias is linear, and trained on cpu"),
+    ],
+)
+def test_what_a_linear_model_cannot_do_is_refused(params: dict[str, Any], said: str) -> None:
+    with pytest.raises(TrainingFailure, match=said):
+        linear(**{"model_type": "brake_bias", "num_workers": 1, **params})
+
+
 def test_a_broken_catalogue_is_told_when_all_models_are_asked_for() -> None:
     broken = Catalogue(entries={"tire_degradation": ENTRY}, problems=("bad.toml: rounds: is missing",))
     with pytest.raises(TrainingFailure, match=r"bad\.toml: rounds: is missing"):

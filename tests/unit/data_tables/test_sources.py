@@ -51,8 +51,8 @@ def test_a_single_file_is_laps_whatever_it_is_called(tmp_path: Path) -> None:
     assert opened(f"file://{tmp_path}/mine.parquet", tmp_path) == [("laps", "mine.parquet")]
 
 
-def test_the_simulator_makes_laps(tmp_path: Path) -> None:
-    assert opened("simulator:7", tmp_path) == [("laps", "simulator:7")]
+def test_the_simulator_makes_laps_and_telemetry(tmp_path: Path) -> None:
+    assert opened("simulator:7", tmp_path) == [("laps", "simulator:7"), ("telemetry_laps", "simulator:7")]
 
 
 @pytest.mark.parametrize(

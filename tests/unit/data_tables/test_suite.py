@@ -4,7 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from f1_training.data.suite import FOLDER, ColumnType, Place, read_suite, read_suites, strategy_suite
+from f1_training.bigquery import sql
+from f1_training.data.lap_columns import SPLITS
+from f1_training.data.suite import (
+    FOLDER,
+    ColumnType,
+    Suite,
+    derived_from,
+    raw_suites,
+    read_suite,
+    read_suites,
+    strategy_suites,
+)
 from trainer.contract import ContractError, read_catalogue
 
 GOOD = """
@@ -30,14 +41,40 @@ def written(folder: Path, text: str) -> Path:
 def test_ours_can_be_read() -> None:
     suites = read_suites()
     assert {path.stem for path in FOLDER.glob("*.toml")} == set(suites)
-    assert {name for name, suite in suites.items() if suite.place is Place.STRATEGY} == {"strategy"}
-    assert strategy_suite().labels == ("train", "validation", "test")
+    assert set(strategy_suites()) == {"strategy", "fuel", "brakes", "driving"}
+    assert strategy_suites()["strategy"].labels == SPLITS == ("train", "validation", "test")
+
+
+@pytest.mark.parametrize("suite", strategy_suites().values(), ids=strategy_suites())
+def test_a_derived_suite_has_a_table_a_split_and_sql_over_what_it_needs(suite: Suite) -> None:
+    assert [label.rpartition("_")[2] for label in suite.labels] == list(SPLITS)
+    assert set(suite.needs) <= set(raw_suites())
+    sql.render(sql.load(suite.query), {f"{name}_table": sql.table(f"project.raw.{name}") for name in suite.needs})
 
 
 def test_every_feature_target_and_key_of_the_catalogue_is_checked() -> None:
-    columns = strategy_suite().columns
     for entry in read_catalogue().entries.values():
-        assert {*entry.features, entry.target, entry.eligible, entry.group, *entry.keys} <= set(columns)
+        (suite,) = [s for s in strategy_suites().values() if entry.splits.train in s.labels]
+        assert (entry.splits.train, entry.splits.validation, entry.splits.test) == suite.labels
+        assert suite.leakage is not None
+        outcome = {entry.target, entry.eligible}
+        assert outcome <= set(suite.leakage.hindsight)
+        assert {*entry.features, *outcome, entry.group, *entry.keys} <= set(suite.columns)
+
+
+@pytest.mark.parametrize(
+    ("table", "suites"),
+    [
+        ("fuel_test", ["fuel"]),
+        ("strategy", ["strategy"]),
+        ("car_laps", ["brakes", "fuel"]),
+        ("telemetry_laps", ["driving"]),
+        ("laps", ["brakes", "fuel", "strategy"]),
+        ("results", ["brakes", "driving", "fuel", "strategy"]),  # which laps are compared with
+    ],
+)
+def test_what_is_wrong_with_a_table_concerns_those_that_are_derived_from_it(table: str, suites: list[str]) -> None:
+    assert derived_from([table, table]) == tuple(label for name in suites for label in strategy_suites()[name].labels)
 
 
 def test_defaults(tmp_path: Path) -> None:
@@ -60,6 +97,8 @@ def test_defaults(tmp_path: Path) -> None:
         ("drift = [1, 2]", "drift = [2, 1]", "t.toml: columns.age.drift: must rise"),
         ('type = "STRING" }\nage', 'type = "STRING", min = 1 }\nage', "t.toml: columns.race_id.type: is STRING"),
         ("min = 0", 'values = ["a"]', "t.toml: columns.age.values: are for STRING"),
+        ('place = "raw"', 'place = "strategy"', "t.toml: query: is the SQL file of tables that are derived"),
+        ('place = "raw"', 'place = "strategy"\nquery = "q.sql"', "t.toml: needs: names the raw tables"),
         ("min = 0", "mini = 0", "t.toml: columns.age.mini: is unknown"),
         ("[columns]", "[columns", "t.toml: is no TOML"),
         ("[columns]", '[[steps]]\ncolumn = "x"\nwithin = []\norder = "age"\n[columns]', "t.toml: steps: names 'x'"),
