@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, Param
 
-from f1_training.operators import RollBackOperator, default_args
+from f1_training.operators import FollowChampionOnVertexOperator, RollBackOperator, default_args
 from trainer.contract import read_catalogue
 
 DOC = """
@@ -14,6 +14,10 @@ Moves the alias `champion` of a model back to an earlier version, in one step. N
 rolled back stays in the registry, and the history of the alias says who moved it and why.
 
 Leave *Version* empty for the version that the champion replaced. `make models` lists all of them.
+
+`follow_on_vertex` then moves Vertex AI's alias, and where the model has an endpoint there all of its requests; it is
+skipped unless the settings name a region (`vertex.region`). Should it fail, clear this task only: `roll_back` with an
+empty version, done once more, would go back one further.
 
 A later training run compares with the champion of its time, which is then the version rolled back to.
 """
@@ -45,9 +49,10 @@ with DAG(
     tags=["f1", "models"],
     doc_md=DOC,
 ) as dag:
-    RollBackOperator(
+    roll_back = RollBackOperator(
         task_id="roll_back",
         model_type="{{ params.model_type }}",
         version="{{ params.version }}",
         reason="{{ params.reason }}",
     )
+    roll_back >> FollowChampionOnVertexOperator(task_id="follow_on_vertex", model_type="{{ params.model_type }}")

@@ -22,11 +22,13 @@ from f1_training.operators import (
     AskToOpenOperator,
     DaskTrainingOperator,
     DataChecksOperator,
+    DeployToVertexOperator,
     EvaluationOperator,
     GateOperator,
     RegisterModelOperator,
     ServeOperator,
     SnapshotOperator,
+    UploadToVertexOperator,
     default_args,
     plan_models,
 )
@@ -64,6 +66,12 @@ to do.
 
 **Is it still running?** `kubectl -n f1-training get jobs -l app.kubernetes.io/name=f1-training`. Marking a task failed
 deletes its job. Nothing else needs cleaning up. The champion stays what it was until `register` succeeds.
+
+**Vertex AI is off unless the settings ask for it**; until then `upload_to_vertex` and `deploy_to_vertex` are skipped.
+With `vertex.region` every version is uploaded to the Model Registry there, after its registration, which is done
+whatever Vertex AI says; the alias `champion` follows the registry's. With `vertex.endpoints` a new champion is also
+deployed, and gets `vertex.traffic_percent` of the requests: machines that cost money as long as they are deployed.
+Failed? Clear the task that failed: what is uploaded or deployed already is found by its label, not made again.
 
 **Settings** are in the Airflow Variable `f1_training`, credentials in the connections that it names.
 """
@@ -173,8 +181,11 @@ with DAG(
             register = RegisterModelOperator(
                 task_id="register", plan=plan, snapshots=snapshots, trained=train.output, evaluated=evaluate.output
             )
+            upload = UploadToVertexOperator(task_id="upload_to_vertex", plan=plan, registered=register.output)
         with TaskGroup("serve"):
             ServeOperator(task_id="serve", plan=plan, registered=register.output)
+            deploy = DeployToVertexOperator(task_id="deploy_to_vertex", plan=plan, registered=register.output)
+        upload >> deploy
         gate >> snapshot
         validated >> [train, ask]
         evaluate >> register

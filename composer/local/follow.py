@@ -30,6 +30,11 @@ def stage_of(task_id: str) -> str:
     return parts[0] if parts else task_id
 
 
+def _is_stage(task_id: str) -> bool:
+    """Whether it is the task that the stage is named after."""
+    return task_id.rpartition(".")[2] == stage_of(task_id)
+
+
 def stage_rows(tasks: Sequence[Mapping[str, Any]]) -> list[StageRow]:
     """One row a stage, in the pipeline's order, from the task instances of a run."""
     rows = []
@@ -108,5 +113,7 @@ class RunFollower:
             if state == self._seen.get(key) or state not in (*ENDED, "running", "up_for_retry"):
                 continue
             self._seen[key] = state
+            if state == "skipped" and not _is_stage(task["task_id"]):
+                continue  # what the stage may do beside its own task, and did not need to
             seconds = f" {task['duration']:.1f} s" if state in ENDED and task.get("duration") else ""
             self._say(f"{stage_of(task['task_id']):<10} {state}{seconds}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from f1_training.core.retry import RetrySettings, Team
+from f1_training.core.vertex import VertexSettings
 from trainer.contract import ContractError, FailureReason, TrainingFailure
 from trainer.contract.fields import decode, require
 
@@ -176,7 +177,7 @@ class Settings:
     ``models_kept_days``, and longer: the newest ``models_kept``, the champion, and the one that it replaced.
     ``heartbeat_s``, ``regroup_grace_s`` (0: the survivors go on at once) and ``partition_s`` are the limits of
     :class:`trainer.contract.Limits`. ``retry`` says how often an attempt is made again, ``alerts`` who is told when it
-    is not, ``data`` where laps come from, ``serving`` which servers predict.
+    is not, ``data`` where laps come from, ``serving`` which servers predict, ``vertex`` what Vertex AI gets.
     """
 
     project: str
@@ -215,6 +216,7 @@ class Settings:
     models_kept_days: int = 90
     data: DataSettings = field(default_factory=DataSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)
+    vertex: VertexSettings = field(default_factory=VertexSettings)
     retry: RetrySettings = field(default_factory=RetrySettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
 
@@ -223,6 +225,9 @@ class Settings:
         require(bool(self.image), "image", "is empty; the training image's address")
         for name in ("image", "evaluator_image"):
             _require_traceable(name, getattr(self, name))
+        _require_traceable("vertex.serving_image", self.vertex.serving_image)
+        readable = not self.vertex.region or self.uris.models.startswith("gs://")
+        require(readable, "uris.models", f"is {self.uris.models!r}; Vertex AI (vertex.region) reads gs:// only")
         for name in ("namespace", "service_account", "queue"):
             value = getattr(self, name)
             fits = bool(DNS_LABEL.fullmatch(value)) or (not value and name != "namespace")

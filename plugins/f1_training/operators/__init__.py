@@ -22,6 +22,11 @@ from f1_training.operators.rollback import RetireOperator, RollBackOperator
 from f1_training.operators.serve import ServeOperator
 from f1_training.operators.snapshot import SnapshotOperator
 from f1_training.operators.training import DaskTrainingOperator
+from f1_training.operators.vertex import (
+    DeployToVertexOperator,
+    FollowChampionOnVertexOperator,
+    UploadToVertexOperator,
+)
 
 __all__ = [
     "ASSETS",
@@ -30,7 +35,9 @@ __all__ = [
     "ChangeGateOperator",
     "DaskTrainingOperator",
     "DataChecksOperator",
+    "DeployToVertexOperator",
     "EvaluationOperator",
+    "FollowChampionOnVertexOperator",
     "GateOperator",
     "IngestOperator",
     "PreflightChecksOperator",
@@ -46,6 +53,7 @@ __all__ = [
     "ServeOperator",
     "SnapshotOperator",
     "TableChecksOperator",
+    "UploadToVertexOperator",
     "default_args",
     "models_asked",
     "plan_models",

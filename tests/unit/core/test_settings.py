@@ -1,5 +1,8 @@
 """The deployment's settings are read strictly, and what is wrong is named with the fix."""
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,8 +11,10 @@ from f1_training.core.settings import EXAMPLE, VARIABLE, read_settings
 from tests.fakes.run_plan import settings
 from trainer.contract import FailureReason, TrainingFailure
 
+REPOSITORY = Path(__file__).parents[3]
 URIS = {"checkpoints": "gs://c", "artifacts": "gs://a", "models": "gs://m"}
 LEAST = {"project": "my-project", "image": "image:1", "uris": URIS}
+VERTEX = {"region": "europe-west4", "serving_image": "serving:1"}
 
 
 def test_the_least_that_is_needed_has_the_documented_defaults() -> None:
@@ -28,8 +33,6 @@ def test_the_least_that_is_needed_has_the_documented_defaults() -> None:
 
 
 def test_the_example_in_the_error_message_is_valid() -> None:
-    import json
-
     assert read_settings(json.loads(EXAMPLE)).project == "my-project"
 
 
@@ -75,6 +78,22 @@ def test_a_missing_variable_is_named_with_an_example() -> None:
         ({"maximum_bytes_billed": 0}, "maximum_bytes_billed: is 0"),
         ({"datasets": {"staging": "a.b"}}, "datasets.staging: is 'a.b'"),
         ({"datasets": {"staging": "f1_strategy"}}, "datasets.staging: the datasets must differ"),
+        ({"vertex": {"region": "Europe"}}, "vertex.region: is 'Europe'; a region"),
+        ({"vertex": {"region": "europe-west4"}}, "vertex.serving_image: is empty; the address of an image"),
+        ({"vertex": {"serving_image": "serving:1"}}, "vertex.serving_image: is given without region"),
+        ({"vertex": {"endpoints": {"tire_degradation": "tires"}}}, "vertex.endpoints: is given without region"),
+        ({"vertex": {**VERTEX, "serving_image": "serving:latest"}}, "vertex.serving_image: is 'serving:latest'"),
+        ({"vertex": {**VERTEX, "endpoints": {"a": "1x"}}}, "vertex.endpoints.a: is '1x'"),
+        ({"vertex": {**VERTEX, "endpoints": {"a": "x", "b": "x"}}}, "vertex.endpoints: names an endpoint twice"),
+        ({"vertex": {**VERTEX, "machine_type": "large"}}, "vertex.machine_type: is 'large'; such as n1-standard-2"),
+        ({"vertex": {**VERTEX, "min_replicas": 0}}, "vertex.min_replicas: is 0; 1 or more"),
+        ({"vertex": {**VERTEX, "min_replicas": 2}}, "vertex.max_replicas: is 1; min_replicas (2) or more"),
+        ({"vertex": {**VERTEX, "traffic_percent": 0}}, "vertex.traffic_percent: is 0; 1 to 100"),
+        ({"vertex": {**VERTEX, "traffic_percent": 101}}, "vertex.traffic_percent: is 101; 1 to 100"),
+        ({"vertex": {**VERTEX, "service_account": "serve"}}, "vertex.service_account: is 'serve'; a service account's"),
+        ({"vertex": {**VERTEX, "upload_within_s": 0}}, "vertex.upload_within_s: is 0"),
+        ({"vertex": {**VERTEX, "deploy_within_s": -1}}, "vertex.deploy_within_s: is -1"),
+        ({"vertex": VERTEX, "uris": {**URIS, "models": "file:///m"}}, "uris.models: is 'file:///m'; Vertex AI (vertex"),
         ({"colour": "red"}, "colour: is unknown"),
     ],
 )
@@ -84,6 +103,27 @@ def test_a_wrong_field_is_named(change: dict[str, Any], named: str) -> None:
     assert named in str(caught.value)
     assert VARIABLE in str(caught.value)
     assert caught.value.reason is FailureReason.CONFIG_INVALID
+
+
+def test_the_documented_section_of_vertex_ai_is_valid() -> None:
+    (shown,) = re.findall(r"```json\n(.*?)```", (REPOSITORY / "docs" / "vertex.md").read_text(), re.DOTALL)
+    read = settings(**json.loads(shown))
+    assert (read.vertex.region, read.vertex.traffic_percent) == ("europe-west4", 10)
+
+
+@pytest.mark.parametrize("section", [{}, {"vertex": {}}])
+def test_vertex_ai_is_off_unless_asked_for(section: dict[str, Any]) -> None:
+    assert (settings(**section).vertex.region, settings(**section).vertex.endpoints) == ("", {})
+
+
+def test_vertex_ai_s_section_has_the_documented_defaults() -> None:
+    read = settings(vertex=VERTEX).vertex
+    assert (read.machine_type, read.min_replicas, read.max_replicas, read.traffic_percent) == (
+        "n1-standard-2",
+        1,
+        1,
+        100,
+    )
 
 
 def test_what_is_no_object_is_refused() -> None:

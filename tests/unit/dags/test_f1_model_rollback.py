@@ -5,9 +5,9 @@ from pathlib import Path
 from tests.unit.dags.parsing import HEAVY, parsed
 
 
-def test_it_has_one_task_and_a_form_that_explains_itself(tmp_path: Path) -> None:
+def test_vertex_ai_follows_and_the_form_explains_itself(tmp_path: Path) -> None:
     dag = parsed(tmp_path, "f1_model_rollback")
-    assert dag["edges"] == {"roll_back": []}
+    assert dag["edges"] == {"roll_back": ["follow_on_vertex"], "follow_on_vertex": []}
     assert set(dag["form"]) == {"model_type", "version", "reason"}
     assert all(field["description"] for field in dag["form"].values())
     assert "tire_degradation" in dag["form"]["model_type"]["enum"]

@@ -30,11 +30,16 @@ def test_the_stages_are_task_groups_in_the_pipeline_s_order(dag: Any) -> None:
     stages = ["gate", "snapshot", "validate", "train", "evaluate", "register", "serve"]
     assert dag["groups"] == sorted(["model", *(f"model.{stage}" for stage in stages)])
     tasks = [f"model.{stage}.{stage}" for stage in stages]
-    asks = "model.validate.ask_to_open"
-    assert set(dag["edges"]) == {"plan", asks, *tasks}
+    asks, upload, deploy = (
+        "model.validate.ask_to_open", "model.register.upload_to_vertex", "model.serve.deploy_to_vertex",
+    )  # fmt: skip
+    assert set(dag["edges"]) == {"plan", asks, upload, deploy, *tasks}
     assert asks in dag["edges"]["model.validate.validate"]
-    order = ["plan", *tasks[:3], asks, *tasks[3:]]
-    assert dag["edges"][asks] == []
+    # What Vertex AI refuses keeps no registration from being done, and no server from being looked at.
+    assert upload in dag["edges"]["model.register.register"]
+    assert dag["edges"][upload] == [deploy]
+    order = ["plan", *tasks[:3], asks, *tasks[3:], upload, deploy]
+    assert dag["edges"][asks] == dag["edges"][deploy] == []
     for before, after in itertools.pairwise(["plan", *tasks]):
         assert after in dag["edges"][before]
     for task, downstream in dag["edges"].items():

@@ -65,6 +65,16 @@ def follow(answers: list[Any]) -> tuple[str, list[str]]:
     return state, lines
 
 
+def test_what_a_stage_did_not_need_to_do_is_not_said() -> None:
+    tasks = [
+        task("model.register.register", "success", 0, 1),
+        task("model.register.upload_to_vertex", "skipped", 1, 2),
+        task("model.serve.serve", "skipped", 1, 2),
+    ]
+    _, lines = follow([("success", tasks)])
+    assert [line.split()[:2] for line in lines] == [["register", "success"], ["serve", "skipped"]]
+
+
 def test_each_change_is_said_once_and_a_busy_server_is_asked_again() -> None:
     state, lines = follow(
         [
