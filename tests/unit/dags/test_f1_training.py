@@ -31,12 +31,15 @@ def test_the_stages_are_task_groups_in_the_pipeline_s_order(dag: Any) -> None:
     assert dag["groups"] == sorted(["model", *(f"model.{stage}" for stage in stages)])
     tasks = [f"model.{stage}.{stage}" for stage in stages]
     asks = "model.validate.ask_to_open"
-    assert set(dag["edges"]) == {"plan", asks, *tasks}
+    assert set(dag["edges"]) == {"catalogue", "plan", asks, *tasks}
     assert asks in dag["edges"]["model.validate.validate"]
     order = ["plan", *tasks[:3], asks, *tasks[3:]]
     assert dag["edges"][asks] == []
     for before, after in itertools.pairwise(["plan", *tasks]):
         assert after in dag["edges"][before]
+    # A file of the catalogue that cannot be read holds no model up: its task stands alone.
+    assert dag["edges"]["catalogue"] == []
+    assert not [task for task, downstream in dag["edges"].items() if "catalogue" in downstream]
     for task, downstream in dag["edges"].items():
         assert all(order.index(d) > order.index(task) for d in downstream)
 
