@@ -31,9 +31,9 @@ with DAG(
     is_paused_upon_creation=False,
     params={
         "model_type": Param(
-            sorted(read_catalogue().entries)[0],
+            read_catalogue().names[0],
             type="string",
-            enum=sorted(read_catalogue().entries),
+            enum=read_catalogue().names,
             title="Model",
             description="Whose champion.",
         ),

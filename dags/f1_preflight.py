@@ -29,7 +29,7 @@ with one table, in the log of the task `report`: what passed, what failed, and w
 A probe that **stays scheduled** waits for the Airflow pool `f1_training`: it is full, or not there
 (`airflow pools set f1_training 4 "jobs in Kubernetes" --include-deferred`).
 """
-MODELS = sorted(read_catalogue().entries)
+MODELS = read_catalogue().names
 DRY_RUN_CONF = (
     '{"model_type": {{ params.model_type | tojson }}, "engine": {{ params.engine | tojson }}, '
     f'"device": {{{{ params.device | tojson }}}}, "num_workers": {DRY_RUN_WORKERS}, "dry_run": true}}'

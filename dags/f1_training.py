@@ -15,7 +15,6 @@ from airflow.sdk import (
     task_group,
 )
 
-from f1_training.core.plan import ALL_MODELS
 from f1_training.core.settings import POOL
 from f1_training.operators import (
     ASSETS,
@@ -31,15 +30,18 @@ from f1_training.operators import (
     UploadToVertexOperator,
     default_args,
     plan_models,
+    require_readable,
+    with_problems,
 )
-from trainer.contract import Engine, read_catalogue
+from trainer.contract import ALL_MODELS, Engine, read_catalogue
 from trainer.contract.spec import DEFAULT_WORKERS, MAX_WORKERS
 
 DOC = """
 ### f1_training
 
-Retrains the models of the catalogue. A new run always retrains; a run that failed goes on when its failed tasks are
-cleared, at the last committed boosting round.
+Retrains the models of the catalogue side by side; one that fails stops no other. A run for `all` trains those whose
+schedule is `weekly`; one that is trained `on_demand` is trained when it is named. A new run always retrains; a run that
+failed goes on when its failed tasks are cleared, at the last committed boosting round.
 
 **It is up for retry.** What another try may mend is tried again by itself, at most 3 times, after 60, 120 and 240
 seconds: with one worker fewer after `WorkersLost`, on the next machine type after `OutOfMemory` (once). The task's log
@@ -57,6 +59,9 @@ to do.
 | `ResourceExhausted`, `StorageFull` | make room (quota, node pool, disk), then clear the failed task |
 | `OutOfMemory` | raise `[resources] memory` in the model's catalogue file or take more workers in a new run |
 | `Bug` | keep the log, tell the owners |
+
+**`catalogue` failed.** A model's file cannot be read, and the log names file, field and reason. The other models are
+trained; correct the file, deploy, and start a run that names the model.
 
 **The gate is closed.** Data that failed its checks closed it, for every model that reads the table. Approve in
 *Required actions*, or run `f1_training_gate` with action `open`: the data is checked again; if it passes, runs go on.
@@ -79,11 +84,19 @@ Failed? Clear the task that failed: what is uploaded or deployed already is foun
 
 def params() -> dict[str, Param]:
     """The trigger form."""
-    models = [ALL_MODELS, *sorted(read_catalogue().entries)]
+    catalogue = read_catalogue()
+    # A model whose file cannot be read is offered, too: its run is refused with the reason.
+    models = [ALL_MODELS, *catalogue.names]
+    unreadable = {name: f"{name} (its file cannot be read)" for name in catalogue.problems}
     engines = [engine.value for engine in Engine]
     return {
         "model_type": Param(
-            ALL_MODELS, type="string", enum=models, title="Model", description="A model of the catalogue, or all."
+            ALL_MODELS,
+            type="string",
+            enum=models,
+            values_display=unreadable,
+            title="Model",
+            description="A model of the catalogue, or all that are trained weekly.",
         ),
         "data_split": Param(
             None,
@@ -152,8 +165,13 @@ with DAG(
     params=params(),
     default_args=default_args(),
     tags=["f1", "training"],
-    doc_md=DOC,
+    doc_md=with_problems(DOC, read_catalogue()),
 ) as dag:
+    # Nothing follows it, and it follows nothing: it fails the run, and stops no model.
+    @task(task_id="catalogue", doc_md="Fails a run for all models when the file of one cannot be read, and names it.")
+    def catalogue() -> None:
+        """Whether every file of the catalogue can be read."""
+        require_readable(get_current_context())
 
     @task(task_id="plan", doc_md="Params, settings and catalogue become one plan a model. Refuses what cannot be.")
     def plan() -> list[dict[str, Any]]:
@@ -190,4 +208,5 @@ with DAG(
         validated >> [train, ask]
         evaluate >> register
 
+    catalogue()
     model.expand(plan=plan())

@@ -10,7 +10,6 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, Param, get_current_context, task, task_group
 
 from f1_training.core.failures import airflow_errors
-from f1_training.core.plan import ALL_MODELS
 from f1_training.data.good import Records
 from f1_training.gate.gate import Gate
 from f1_training.operators import (
@@ -23,7 +22,7 @@ from f1_training.operators import (
 )
 from f1_training.operators.gate import told
 from f1_training.operators.planning import deployed_settings
-from trainer.contract import FailureReason, TrainingFailure, read_catalogue
+from trainer.contract import ALL_MODELS, FailureReason, TrainingFailure, read_catalogue
 
 DOC = """
 ### f1_training_gate

@@ -30,8 +30,8 @@ from tests.bench.rows import Sample
 from tests.bench.stand import CONN_ID, Stand, deadline
 from tests.fakes.run_plan import StateStore
 from trainer.contract import Engine, Limits, Metric, Objective, TrainingResult, read_catalogue
-from trainer.contract.catalogue import Resources
 from trainer.contract.fields import Scalar, decode, encode
+from trainer.contract.resources import Resources
 from trainer.contract.spec import SnapshotRef
 
 JOB_S = 900.0

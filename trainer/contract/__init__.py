@@ -1,6 +1,6 @@
 """The contract between Airflow and the pods: plain, versioned documents. Standard library only."""
 
-from trainer.contract.catalogue import Catalogue, CatalogueError, ModelEntry, read_catalogue
+from trainer.contract.catalogue import ALL_MODELS, Catalogue, CatalogueError, ModelEntry, Schedule, read_catalogue
 from trainer.contract.evaluation import Comparison, Curve, Details, EvaluationResult, Grid, GroupScore, Interval
 from trainer.contract.fields import ContractError
 from trainer.contract.manifest import (
@@ -30,6 +30,7 @@ from trainer.contract.spec import (
 )
 
 __all__ = [
+    "ALL_MODELS",
     "EXIT_CODES",
     "Catalogue",
     "CatalogueError",
@@ -61,6 +62,7 @@ __all__ = [
     "Objective",
     "Outcome",
     "OutputUris",
+    "Schedule",
     "SegmentFile",
     "SnapshotRef",
     "TrainingFailure",

@@ -129,7 +129,8 @@ def _coerce_union(options: tuple[Any, ...], value: Any, path: str) -> Any:
     concrete = [o for o in options if o is not type(None)]
     if len(concrete) == 1:
         return _coerce(concrete[0], value, path)
-    require(type(value) in concrete, path, f"is {_shown(value)}")
+    wanted = " or ".join(o.__name__ for o in concrete)
+    require(type(value) in concrete, path, f"must be {wanted}, is {_shown(value)}")
     return value
 
 

@@ -14,6 +14,8 @@ MAX_WORKERS = 10
 DEFAULT_WORKERS = 4
 #: A segment never gets longer than this, so that a checkpoint is due at least every 1000 rounds.
 MAX_SEGMENT_ROUNDS = 1000
+MAX_ROUNDS = 100_000
+MAX_SHARDS = 1000
 
 #: Kubernetes names derive from the job id (suffixes up to 13 characters), so it is a short DNS label.
 JOB_ID = re.compile(r"[a-z]([a-z0-9-]{0,46}[a-z0-9])?")
@@ -54,6 +56,30 @@ class Metric(enum.StrEnum):
     MULTI_LOG_LOSS = "multi_log_loss"
 
 
+#: The metrics that fit an objective.
+METRICS: Mapping[Objective, tuple[Metric, ...]] = {
+    Objective.ABSOLUTE_ERROR: (Metric.MAE, Metric.RMSE),
+    Objective.SQUARED_ERROR: (Metric.MAE, Metric.RMSE),
+    Objective.BINARY_LOGISTIC: (Metric.LOG_LOSS,),
+    Objective.MULTICLASS: (Metric.MULTI_LOG_LOSS,),
+}
+
+
+def check_objective(objective: Objective, metric: Metric, classes: int) -> None:
+    """Refuse a metric or a number of classes that does not fit the objective.
+
+    Raises:
+        ContractError: naming ``classes`` or ``metric``.
+    """
+    multiclass = objective is Objective.MULTICLASS
+    wanted = "2 or more" if multiclass else "0"
+    fits = (classes >= 2) if multiclass else (classes == 0)
+    require(fits, "classes", f"is {classes} for objective {objective.value}; {wanted}")
+    fitting = METRICS[objective]
+    problem = f"{metric.value!r} does not fit objective {objective.value!r}; {' or '.join(fitting)}"
+    require(metric in fitting, "metric", problem)
+
+
 class Device(enum.StrEnum):
     """Where the trees are grown: ``cuda`` is XGBoost's, ``gpu`` LightGBM's OpenCL."""
 
@@ -83,7 +109,8 @@ class SnapshotRef:
 
     def __post_init__(self) -> None:
         require(bool(TABLE.fullmatch(self.table)), "table", f"is {self.table!r}; expected project.dataset.table")
-        require(1 <= self.logical_shards <= 1000, "logical_shards", f"is {self.logical_shards}; 1 to 1000")
+        in_range = 1 <= self.logical_shards <= MAX_SHARDS
+        require(in_range, "logical_shards", f"is {self.logical_shards}; 1 to {MAX_SHARDS}")
         for split, rows in self.rows.items():
             require(
                 len(rows) == self.logical_shards, f"rows.{split}", f"has {len(rows)} of {self.logical_shards} shards"
@@ -184,7 +211,7 @@ class TrainingSpec(Document):
         doubled = sorted({f for f in self.features if self.features.count(f) > 1})
         require(not doubled, "features", f"names {', '.join(doubled)} twice")
         require(self.target not in self.features, "target", f"{self.target!r} is also a feature: that is leakage")
-        require(1 <= self.rounds <= 100_000, "rounds", f"is {self.rounds}; 1 to 100000")
+        require(1 <= self.rounds <= MAX_ROUNDS, "rounds", f"is {self.rounds}; 1 to {MAX_ROUNDS}")
         in_range = 1 <= self.num_workers <= MAX_WORKERS
         require(in_range, "num_workers", f"is {self.num_workers}; 1 to {MAX_WORKERS}")
         shards = self.snapshot.logical_shards
@@ -216,12 +243,7 @@ class TrainingSpec(Document):
         own = {Engine.XGBOOST: Device.CUDA, Engine.LIGHTGBM: Device.GPU}[self.engine]
         fits = self.device in (Device.CPU, own)
         require(fits, "device", f"is {self.device.value!r}; {self.engine.value} trains on cpu or {own.value}")
-        multiclass = self.objective is Objective.MULTICLASS
-        require((self.classes >= 2) == multiclass, "classes", f"is {self.classes} for objective {self.objective.value}")
-        pairs = {Objective.BINARY_LOGISTIC: Metric.LOG_LOSS, Objective.MULTICLASS: Metric.MULTI_LOG_LOSS}
-        wanted = pairs.get(self.objective)
-        fits = self.metric is wanted if wanted else self.metric in (Metric.MAE, Metric.RMSE)
-        require(fits, "metric", f"{self.metric.value!r} does not fit objective {self.objective.value!r}")
+        check_objective(self.objective, self.metric, self.classes)
 
     def _check_splits(self) -> None:
         require(

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
-from f1_training.core.machines import check_machine
 from f1_training.core.settings import Settings
 from trainer.contract import (
+    ALL_MODELS,
     Catalogue,
     CatalogueError,
     ContractError,
@@ -26,9 +26,8 @@ from trainer.contract import (
 )
 from trainer.contract.catalogue import check_workers, device_for, with_engine
 from trainer.contract.fields import Document, require
-from trainer.contract.spec import DEFAULT_WORKERS, MAX_WORKERS
+from trainer.contract.spec import DEFAULT_WORKERS, MAX_ROUNDS, MAX_WORKERS
 
-ALL_MODELS = "all"
 SPLIT = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 #: A Kubernetes name that derives from the job id must fit into 63 characters, so its readable part is cut.
 SLUG_LENGTH = 31
@@ -50,7 +49,6 @@ PARAMS = (
     "early_stopping_rounds",
     "dry_run",
 )
-MOST_ROUNDS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,7 +133,9 @@ class RunPlan(Document):
 def plan_runs(
     params: Mapping[str, Any], settings: Settings, run: RunIdentity, catalogue: Catalogue, package_version: str
 ) -> list[RunPlan]:
-    """One plan for each model that ``params`` asks for.
+    """One plan for each model that ``params`` asks for: the one that is named, or all that are trained weekly.
+
+    A file of the catalogue that cannot be read stops only a run that names its model.
 
     Raises:
         TrainingFailure: ``ConfigInvalid`` naming the Param and what it takes.
@@ -145,7 +145,8 @@ def plan_runs(
         require(not unknown, ", ".join(unknown), f"is no Param; they are {', '.join(PARAMS)}")
         asked = params.get("model_type", ALL_MODELS)
         require(isinstance(asked, str), "model_type", f"is {asked!r}; a model of the catalogue, or {ALL_MODELS!r}")
-        return [_plan(entry, params, settings, run, package_version) for entry in _entries(asked, catalogue)]
+        entries = catalogue.weekly() if asked == ALL_MODELS else [catalogue.entry(asked)]
+        return [_plan(entry, params, settings, run, package_version) for entry in entries]
     except ContractError as e:
         raise TrainingFailure(FailureReason.CONFIG_INVALID, f"{e.field} {e.problem}") from e
     except CatalogueError as e:
@@ -164,21 +165,12 @@ def model_version(run: RunIdentity) -> str:
     return f"{run.at.astimezone(UTC):%Y%m%d-%H%M%S}-{_digest(run.dag_id, run.run_id)[:6]}"
 
 
-def _entries(asked: str, catalogue: Catalogue) -> list[ModelEntry]:
-    if asked != ALL_MODELS:
-        return [catalogue.entry(asked)]
-    if not catalogue.entries or catalogue.problems:
-        raise CatalogueError("; ".join(catalogue.problems) or "the catalogue is empty")
-    return [catalogue.entries[name] for name in sorted(catalogue.entries)]
-
-
 def _plan(
     entry: ModelEntry, params: Mapping[str, Any], settings: Settings, run: RunIdentity, package_version: str
 ) -> RunPlan:
     entry = with_engine(entry, _text(params, "engine"))
     dry_run = params.get("dry_run", False)
     require(isinstance(dry_run, bool), "dry_run", f"is {dry_run!r}; true or false")
-    check_machine(entry.resources)
     workers = _workers(entry, params)
     device = device_for(entry.engine, _text(params, "device") or "cpu")
     rounds = _rounds(params, "rounds", entry.rounds, least=1)
@@ -228,7 +220,8 @@ def _workers(entry: ModelEntry, params: Mapping[str, Any]) -> int:
     require(is_whole, "num_workers", f"is {workers!r}; a whole number, 1 to {MAX_WORKERS}")
     require(1 <= workers <= MAX_WORKERS, "num_workers", f"is {workers}; 1 to {MAX_WORKERS}")
     if params.get("model_type", ALL_MODELS) == ALL_MODELS:
-        return int(min(workers, entry.max_workers))  # asked for all models alike: each takes what it can use
+        # Asked for all models alike: each takes what it can use.
+        return int(min(workers, entry.max_workers, entry.logical_shards))
     check_workers(entry, workers)
     return int(workers)
 
@@ -237,8 +230,8 @@ def _rounds(params: Mapping[str, Any], name: str, default: int, *, least: int) -
     rounds = params.get(name)
     if rounds is None:
         return default
-    fits = isinstance(rounds, int) and not isinstance(rounds, bool) and least <= rounds <= MOST_ROUNDS
-    problem = f"is {rounds!r}; a whole number, {least} to {MOST_ROUNDS}, or empty for the catalogue's {default}"
+    fits = isinstance(rounds, int) and not isinstance(rounds, bool) and least <= rounds <= MAX_ROUNDS
+    problem = f"is {rounds!r}; a whole number, {least} to {MAX_ROUNDS}, or empty for the catalogue's {default}"
     require(fits, name, problem)
     return int(rounds)
 

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 
 from f1_training.core.machines import next_machine
 from trainer.contract import FailureReason
-from trainer.contract.catalogue import Resources
 from trainer.contract.fields import require
+from trainer.contract.resources import Resources
 
 
 class Change(enum.StrEnum):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from f1_training.core.machines import cpus
 from f1_training.core.plan import RunPlan
 from trainer.contract import (
     ChampionModel,
@@ -18,6 +17,7 @@ from trainer.contract import (
     layout,
 )
 from trainer.contract.probe import ProbeSpec
+from trainer.contract.resources import cpus
 
 #: The split of the rows that are only there to be read once.
 PROBE_SPLIT = "preflight"

@@ -29,8 +29,8 @@ from f1_training.kubernetes.names import (
 from f1_training.kubernetes.podspec import CHIEF_PORT, Placement, Role
 from f1_training.kubernetes.settings import JobSettings
 from trainer.contract import EXIT_CODES, EvaluationSpec, FailureReason, TrainingSpec
-from trainer.contract.catalogue import Resources
 from trainer.contract.probe import ProbeSpec
+from trainer.contract.resources import Resources
 
 Manifest = dict[str, Any]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from f1_training.core.settings import SPOT_LABEL, Spot
 from f1_training.kubernetes.settings import JobSettings
-from trainer.contract.catalogue import Resources
+from trainer.contract.resources import Resources
 
 CHIEF_PORT, HEALTH_PORT = 8786, 8080
 TLS_DIR, CACHE_DIR, TMP_DIR = "/etc/f1-training/tls", "/var/cache/f1-training", "/tmp"  # noqa: S108 - in the pod

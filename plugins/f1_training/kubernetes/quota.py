@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from f1_training.core.quantities import amount, shown
+from trainer.contract.quantities import amount, shown
 
 Object = Mapping[str, Any]
 

@@ -9,8 +9,8 @@ from f1_training.core.plan import RunPlan
 from f1_training.core.settings import Spot
 from f1_training.kubernetes.names import JobNames, Purpose
 from trainer.contract import Device
-from trainer.contract.catalogue import Resources
 from trainer.contract.fields import require
+from trainer.contract.resources import Resources
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,7 @@
 """Operators of the DAGs. What is heavy is imported when a task runs, never when a DAG file is parsed."""
 
 import f1_training.operators.retries  # noqa: F401 - first, as it says which Airflow is needed
+from f1_training.operators.catalogue import require_readable, with_problems
 from f1_training.operators.checks import DataChecksOperator
 from f1_training.operators.data import (
     ASSETS,
@@ -57,4 +58,6 @@ __all__ = [
     "default_args",
     "models_asked",
     "plan_models",
+    "require_readable",
+    "with_problems",
 ]

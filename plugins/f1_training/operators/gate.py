@@ -11,10 +11,10 @@ from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from f1_training.core.failures import airflow_errors
-from f1_training.core.plan import ALL_MODELS, RunPlan
+from f1_training.core.plan import RunPlan
 from f1_training.gate.gate import DAG_ID, Change, Gate, GateState
 from f1_training.operators.planning import deployed_settings
-from trainer.contract import FailureReason, TrainingFailure, read_catalogue
+from trainer.contract import ALL_MODELS, FailureReason, TrainingFailure, read_catalogue
 from trainer.contract.fields import encode
 
 if TYPE_CHECKING:

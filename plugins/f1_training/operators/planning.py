@@ -8,7 +8,7 @@ from typing import Any
 
 from f1_training import package_version
 from f1_training.core.failures import airflow_errors
-from f1_training.core.plan import RunIdentity, plan_runs
+from f1_training.core.plan import RunIdentity, RunPlan, plan_runs
 from f1_training.core.settings import VARIABLE, Settings, read_settings
 from trainer.contract import read_catalogue
 
@@ -29,33 +29,34 @@ def deployed_settings() -> Settings:
 def plan_models(context: Any, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
     """The plans of this DAG run, one a model, as plain JSON values; ``params`` where they are not the run's own.
 
+    What is wrong with other files of the catalogue is logged and stops nothing.
+
     Raises:
         AirflowFailException: ``ConfigInvalid`` naming the Param or the setting that is wrong.
     """
     run = context["dag_run"]
     identity = RunIdentity(dag_id=run.dag_id, run_id=run.run_id, at=run.run_after)
+    catalogue = read_catalogue()
+    for problem in catalogue.problems.values():
+        log.error("not trained: %s", problem)
     with airflow_errors():
         settings = deployed_settings()
-        plans = plan_runs(
-            dict(context["params"] if params is None else params),
-            settings,
-            identity,
-            read_catalogue(),
-            package_version(),
-        )
+        asked = dict(context["params"] if params is None else params)
+        plans = plan_runs(asked, settings, identity, catalogue, package_version())
     for plan in plans:
-        log.info(
-            "%s: job %s, version %s, %s on %s, %s rounds, %s workers, rows of %r, %r and %r%s",
-            plan.model_type,
-            plan.job_id,
-            plan.model_version,
-            plan.entry.engine.value,
-            plan.device.value,
-            plan.entry.rounds,
-            plan.num_workers,
-            plan.train_split,
-            plan.validation_split,
-            plan.test_split,
-            " (dry run)" if plan.dry_run else "",
-        )
+        log.info("%s", told(plan))
     return [plan.to_xcom() for plan in plans]
+
+
+def told(plan: RunPlan) -> str:
+    """The plan in one line for the task's log."""
+    entry = plan.entry
+    machine = f" of {entry.resources.machine_type}" if entry.resources.machine_type else ""
+    line = (
+        f"{plan.model_type}: job {plan.job_id}, version {plan.model_version}, {entry.engine.value} on "
+        f"{plan.device.value}, {entry.rounds} rounds, {plan.num_workers} workers{machine}, "
+        f"rows of {plan.train_split!r}, {plan.validation_split!r} and {plan.test_split!r}"
+    )
+    if plan.dry_run:
+        return f"{line} (dry run)"
+    return f"{line}, about {entry.cost.usd_per_run:.2f} USD ({entry.cost.basis})" if entry.cost else line

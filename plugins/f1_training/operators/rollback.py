@@ -29,7 +29,7 @@ class RetireOperator(BaseOperator):
             registry, now = Registry(settings.uris.models), datetime.now(UTC)
             gone = {
                 model: registry.retire(model, now, days=settings.models_kept_days, keep=settings.models_kept)
-                for model in sorted(read_catalogue().entries)
+                for model in read_catalogue().names
             }
         return {model: versions for model, versions in gone.items() if versions}
 

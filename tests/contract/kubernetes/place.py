@@ -28,7 +28,7 @@ from f1_training.kubernetes.settings import job_settings
 from f1_training.kubernetes.status import JobStatus, job_status
 from tests.fakes.run_plan import RUN, settings, training_snapshot
 from trainer.contract import Catalogue, FailureReason, Outcome, read_catalogue
-from trainer.contract.catalogue import Resources
+from trainer.contract.resources import Resources
 
 #: A cluster pulls images and starts nodes.
 STAND_IN_S, CLUSTER_S = 20.0, 300.0

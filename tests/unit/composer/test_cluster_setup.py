@@ -16,7 +16,6 @@ import pytest
 import yaml
 
 from composer.local.kubernetes.quantities import quantity
-from f1_training.core.machines import LADDER
 from f1_training.core.retry import RetrySettings
 from f1_training.core.settings import Settings
 from f1_training.kubernetes.manifests import QUEUE
@@ -24,6 +23,7 @@ from tests.fakes.golden_pods import jobs, pods
 from tests.fakes.kustomize import Manifest, build_on, documents, render
 from tests.fakes.network_policy import selects
 from tests.fakes.run_plan import settings
+from trainer.contract.resources import LADDER
 
 SETUP = Path(__file__).parents[3] / "composer" / "k8s"
 FOLDERS = {p.parent.relative_to(SETUP).as_posix(): p.parent for p in sorted(SETUP.rglob("kustomization.yaml"))}

@@ -9,7 +9,7 @@ import pytest
 
 from f1_training.core.plan import RunIdentity, RunPlan, job_id, model_version, plan_runs
 from tests.fakes.run_plan import RUN, make_plan, settings
-from trainer.contract import Catalogue, Device, Engine, FailureReason, TrainingFailure, read_catalogue
+from trainer.contract import Catalogue, Device, Engine, FailureReason, Schedule, TrainingFailure, read_catalogue
 from trainer.contract.spec import JOB_ID
 
 ENTRY = read_catalogue().entries["tire_degradation"]
@@ -75,9 +75,7 @@ def test_all_models_get_a_plan_each_and_no_more_workers_than_they_can_use() -> N
 
 
 def linear(**params: Any) -> RunPlan:
-    own = {"xgboost": {"booster": "gblinear"}}
-    entry = replace(ENTRY, model_type="brake_bias", max_workers=1, early_stopping_rounds=0, params=own)
-    catalogue = Catalogue(entries={"brake_bias": entry})
+    catalogue = Catalogue(entries={"brake_bias": read_catalogue().entry("brake_bias")})
     return plan_runs(params, settings(), RUN, catalogue, "0.1.0")[0]
 
 
@@ -99,11 +97,30 @@ def test_what_a_linear_model_cannot_do_is_refused(params: dict[str, Any], said: 
         linear(**{"model_type": "brake_bias", "num_workers": 1, **params})
 
 
-def test_a_broken_catalogue_is_told_when_all_models_are_asked_for() -> None:
-    broken = Catalogue(entries={"tire_degradation": ENTRY}, problems=("bad.toml: rounds: is missing",))
-    with pytest.raises(TrainingFailure, match=r"bad\.toml: rounds: is missing"):
-        plan_runs({"model_type": "all"}, settings(), RUN, broken, "0.1.0")
-    assert plan_runs({"model_type": "tire_degradation"}, settings(), RUN, broken, "0.1.0")
+def test_a_file_that_cannot_be_read_stops_only_a_run_that_names_its_model() -> None:
+    broken = Catalogue(entries={"tire_degradation": ENTRY}, problems={"bad": "bad.toml: rounds: is missing"})
+    for asked in ("all", "tire_degradation"):
+        plans = plan_runs({"model_type": asked}, settings(), RUN, broken, "0.1.0")
+        assert [plan.model_type for plan in plans] == ["tire_degradation"]
+    with pytest.raises(TrainingFailure, match=r"model_type: 'bad' cannot be trained: bad\.toml: rounds: is missing"):
+        plan_runs({"model_type": "bad"}, settings(), RUN, broken, "0.1.0")
+    with pytest.raises(TrainingFailure, match=r"no model is trained weekly: bad\.toml: rounds: is missing"):
+        plan_runs({"model_type": "all"}, settings(), RUN, replace(broken, entries={}), "0.1.0")
+
+
+def test_a_model_that_is_trained_on_demand_is_trained_when_it_is_named() -> None:
+    rare = replace(ENTRY, model_type="rare", schedule=Schedule.ON_DEMAND)
+    catalogue = Catalogue(entries={"rare": rare, "tire_degradation": ENTRY})
+    for asked, trained in (("all", ["tire_degradation"]), ("rare", ["rare"])):
+        plans = plan_runs({"model_type": asked}, settings(), RUN, catalogue, "0.1.0")
+        assert [plan.model_type for plan in plans] == trained
+
+
+def test_a_model_with_few_shards_stops_no_run_for_all_models() -> None:
+    few = replace(ENTRY, model_type="few", logical_shards=2)
+    catalogue = Catalogue(entries={"few": few, "tire_degradation": ENTRY})
+    plans = plan_runs({"model_type": "all"}, settings(), RUN, catalogue, "0.1.0")
+    assert [plan.num_workers for plan in plans] == [2, 4]
 
 
 def test_a_dry_run_is_small() -> None:

@@ -2,10 +2,9 @@
 
 import pytest
 
-from f1_training.core.machines import LADDER
 from f1_training.core.retry import RULES, RetrySettings, Size, Team, decide
 from trainer.contract import ContractError, FailureReason
-from trainer.contract.catalogue import Resources
+from trainer.contract.resources import LADDER, Resources
 
 R = FailureReason
 SETTINGS = RetrySettings()

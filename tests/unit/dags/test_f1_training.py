@@ -33,7 +33,7 @@ def test_the_stages_are_task_groups_in_the_pipeline_s_order(dag: Any) -> None:
     asks, upload, deploy = (
         "model.validate.ask_to_open", "model.register.upload_to_vertex", "model.serve.deploy_to_vertex",
     )  # fmt: skip
-    assert set(dag["edges"]) == {"plan", asks, upload, deploy, *tasks}
+    assert set(dag["edges"]) == {"catalogue", "plan", asks, upload, deploy, *tasks}
     assert asks in dag["edges"]["model.validate.validate"]
     # What Vertex AI refuses keeps no registration from being done, and no server from being looked at.
     assert upload in dag["edges"]["model.register.register"]
@@ -42,6 +42,9 @@ def test_the_stages_are_task_groups_in_the_pipeline_s_order(dag: Any) -> None:
     assert dag["edges"][asks] == dag["edges"][deploy] == []
     for before, after in itertools.pairwise(["plan", *tasks]):
         assert after in dag["edges"][before]
+    # A file of the catalogue that cannot be read holds no model up: its task stands alone.
+    assert dag["edges"]["catalogue"] == []
+    assert not [task for task, downstream in dag["edges"].items() if "catalogue" in downstream]
     for task, downstream in dag["edges"].items():
         assert all(order.index(d) > order.index(task) for d in downstream)
 

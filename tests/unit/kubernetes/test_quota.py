@@ -3,7 +3,6 @@
 from decimal import Decimal
 from typing import Any
 
-from f1_training.core.quantities import amount
 from f1_training.core.specs import training_spec
 from f1_training.kubernetes.certificates import Certificates
 from f1_training.kubernetes.manifests import training_bundle
@@ -11,6 +10,7 @@ from f1_training.kubernetes.names import Purpose
 from f1_training.kubernetes.quota import of_pod, shortfalls, wanted
 from f1_training.kubernetes.settings import job_settings
 from tests.fakes.run_plan import make_plan, training_snapshot
+from trainer.contract.quantities import amount
 
 
 def asked(workers: int, **params: Any) -> dict[str, Decimal]:

@@ -9,7 +9,7 @@ from composer.local.airflow_api import AirflowApi
 from f1_training.core.retry import RetrySettings, Size, decide
 from f1_training.operators.attempts import Attempts
 from trainer.contract import FailureReason
-from trainer.contract.catalogue import Resources
+from trainer.contract.resources import Resources
 
 SIZE = Size(num_workers=4, resources=Resources(cpu="7", memory="24Gi", machine_type="n1-standard-8"))
 

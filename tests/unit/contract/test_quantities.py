@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from f1_training.core.quantities import amount, shown
+from trainer.contract.quantities import amount, shown
 
 
 @pytest.mark.parametrize(
