@@ -32,9 +32,9 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	@$(UV) pip install --quiet -r requirements/dev.txt
 	@touch $@
 
-run: $(VENV)/.run ## train one model end to end: LAPS=path MODEL= ENGINE= WORKERS= DEVICE= ROUNDS= EARLY_STOPPING= RUN_ID= DRY_RUN=1
+run: $(VENV)/.run ## train one model end to end, or MODEL=all of them: LAPS=path ENGINE= WORKERS= DEVICE= ROUNDS= EARLY_STOPPING= RUN_ID= DRY_RUN=1
 	@exec $(BIN)/python -m composer.local.run --laps "$(LAPS)" --model "$(or $(MODEL),tire_degradation)" --engine "$(ENGINE)" \
-	  --workers "$(or $(WORKERS),2)" --device "$(or $(DEVICE),cpu)" --rounds "$(ROUNDS)" --run-id "$(RUN_ID)" \
+	  --workers "$(WORKERS)" --device "$(or $(DEVICE),cpu)" --rounds "$(ROUNDS)" --run-id "$(RUN_ID)" \
 	  --early-stopping "$(EARLY_STOPPING)" --seed "$(or $(SEED),2024)" --dry-run "$(DRY_RUN)" --port "$(PORT)"
 
 runs: $(VENV)/.run ## attempts of the newest runs, why each failed, what was decided: LAST=10 (AIRFLOW_URL= AIRFLOW_TOKEN=)

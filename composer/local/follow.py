@@ -68,7 +68,10 @@ def _time(text: str) -> float:
 
 
 class RunFollower:
-    """Polls one run until it ends. ``say`` gets a line for each change; ``check`` raises if the stack breaks."""
+    """Polls one run until it ends. ``say`` gets a line for each change; ``check`` raises if the stack breaks.
+
+    ``models`` names the models by the map index of their tasks.
+    """
 
     def __init__(
         self,
@@ -78,9 +81,11 @@ class RunFollower:
         say: Callable[[str], None],
         check: Callable[[], None],
         dag_id: str = DAG_ID,
+        models: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._api, self._run_id, self._dag_id = api, run_id, dag_id
         self._say, self._check = say, check
+        self._models, self._names = models, list[str]()
         self._seen: dict[tuple[str, int], str | None] = {}
 
     def follow(self, *, deadline_s: float, interval_s: float = 0.5) -> tuple[str, list[dict[str, Any]]]:
@@ -116,4 +121,11 @@ class RunFollower:
             if state == "skipped" and not _is_stage(task["task_id"]):
                 continue  # what the stage may do beside its own task, and did not need to
             seconds = f" {task['duration']:.1f} s" if state in ENDED and task.get("duration") else ""
-            self._say(f"{stage_of(task['task_id']):<10} {state}{seconds}")
+            self._say(f"{stage_of(task['task_id']):<10} {state}{seconds}{self._of(task['map_index'])}")
+
+    def _of(self, number: int) -> str:
+        """Which of several models a task is about; they are known once they are planned."""
+        if number < 0:
+            return ""
+        self._names = self._names or list(self._models())
+        return f"  {self._names[number]}" if 1 < len(self._names) > number else ""

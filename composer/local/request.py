@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from composer.local.places import REPOSITORY, python
+from trainer.contract import ALL_MODELS, Device
 from trainer.contract.catalogue import CatalogueError, check_workers, device_for, read_catalogue, with_engine
 from trainer.contract.fields import ContractError, require
+from trainer.contract.spec import MAX_WORKERS
 
 RUN_ID = re.compile(r"[A-Za-z0-9_.~:+-]{1,200}")
 #: The names people type, by the field that a contract error carries.
@@ -25,6 +27,10 @@ VARIABLES = {
     "early_stopping_rounds": "EARLY_STOPPING",
     "run_id": "RUN_ID",
 }
+
+
+#: On one machine with two cores, unless the model can use fewer.
+WORKERS = 2
 
 
 class RequestError(Exception):
@@ -64,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--laps", default="")
     parser.add_argument("--model", default="tire_degradation")
     parser.add_argument("--engine", default="")
-    parser.add_argument("--workers", default="2")
+    parser.add_argument("--workers", default="")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", default="")
     parser.add_argument("--early-stopping", default="")
@@ -88,22 +94,29 @@ def read_request(arguments: argparse.Namespace) -> RunRequest:
 
 
 def _read_request(arguments: argparse.Namespace) -> RunRequest:
-    entry = with_engine(read_catalogue().entry(arguments.model), arguments.engine)
-    workers = _whole("num_workers", arguments.workers)
-    check_workers(entry, workers)
+    catalogue = read_catalogue()
+    one = arguments.model != ALL_MODELS
+    asked = [catalogue.entry(arguments.model)] if one else catalogue.weekly()
+    entries = [with_engine(entry, arguments.engine) for entry in asked]
+    usual = min(WORKERS, entries[0].max_workers) if one else WORKERS
+    workers = _whole("num_workers", arguments.workers) if arguments.workers else usual
+    if one:
+        check_workers(entries[0], workers)
+    require(1 <= workers <= MAX_WORKERS, "num_workers", f"is {workers}; 1 to {MAX_WORKERS}")
     rounds = _rounds("rounds", arguments.rounds, least=1)
     patience = _rounds("early_stopping_rounds", arguments.early_stopping, least=0)
-    device = device_for(entry.engine, arguments.device)
-    if device != "cpu":
-        _require_device(entry.engine.value, device.value)
+    devices = {entry.engine: device_for(entry.engine, arguments.device) for entry in entries}
+    gpu = {engine: device for engine, device in devices.items() if device is not Device.CPU}
+    for engine, device in gpu.items():
+        _require_device(engine.value, device.value)
     run_id = arguments.run_id or _new_run_id()
     require(bool(RUN_ID.fullmatch(run_id)), "run_id", f"is {run_id!r}; letters, digits and _ . ~ : + -")
     return RunRequest(
-        model_type=entry.model_type,
+        model_type=arguments.model,
         workers=workers,
         laps=Path(arguments.laps) if arguments.laps else None,
         engine=arguments.engine or None,
-        device="cpu" if device == "cpu" else "gpu",
+        device="gpu" if gpu else "cpu",
         rounds=rounds,
         early_stopping_rounds=patience,
         dry_run=_switch(arguments.dry_run),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -14,9 +13,8 @@ from types import FrameType
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from composer.local import data_run, laps
+from composer.local import data_run, laps, outcome
 from composer.local.airflow_api import AirflowApi, AirflowApiError
 from composer.local.follow import DAG_ID, RunFollower, StageRow, stage_of, stage_rows
 from composer.local.places import Places
@@ -73,7 +71,7 @@ class Launcher:
         self._fail_leftovers(api)
         _start_run(api, self._request)
         self._say(f"run {run_id}: {info.airflow}/dags/{DAG_ID}/runs/{run_id}")
-        follower = RunFollower(api, run_id, say=self._say, check=check)
+        follower = RunFollower(api, run_id, say=self._say, check=check, models=lambda: self._models(api))
         try:
             with TrainingProgress(info.kubeconfig, self._console):
                 state, tasks = follower.follow(deadline_s=RUN_DEADLINE_S)
@@ -81,11 +79,11 @@ class Launcher:
             # Nobody follows the run any more: end it, so that its pods go and the next start does not revive it.
             api.fail_run(DAG_ID, run_id)
             raise
-        self._rows += stage_rows(tasks)
+        results = self._registered(api, tasks)
         if state != "success":
-            self._table()
             raise RunFailedError(_why(api, run_id, tasks, self._request))
-        self._report(api, tasks)
+        if not results:
+            self._say("nothing was registered: a dry run only shows that everything works")
 
     def _fail_leftovers(self, api: AirflowApi) -> None:
         """A run that a killed launcher left behind would train beside ours."""
@@ -96,30 +94,25 @@ class Launcher:
                 self._say(f"ending the abandoned run {left}")
                 api.fail_run(DAG_ID, left)
 
-    def _report(self, api: AirflowApi, tasks: list[dict[str, Any]]) -> None:
+    def _registered(self, api: AirflowApi, tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Note and print what was registered, one model's failure or not."""
         run_id = self._request.run_id
-        registered = [t for t in tasks if t["task_id"].endswith("register.register") and t["state"] == "success"]
-        results = [api.xcom(DAG_ID, run_id, t["task_id"], t["map_index"]) for t in registered]
-        seconds = {row.stage: row.seconds for row in self._rows}
+        done = [t for t in tasks if t["task_id"].endswith("register.register") and t["state"] == "success"]
+        results = [api.xcom(DAG_ID, run_id, t["task_id"], t["map_index"]) for t in done]
+        seconds = {row.stage: row.seconds for row in [*self._rows, *stage_rows(tasks)]}
+        if results:
+            outcome.write_last_run(self._places.last_run, run_id, seconds, results)
+        self._console.print(outcome.table_of(self._rows, tasks, self._models(api)))
         for result in results:
-            last = {**result, "run_id": run_id, "seconds": seconds}
-            temporary = self._places.last_run.with_suffix(".new")
-            temporary.write_text(json.dumps(last, indent=2, sort_keys=True) + "\n")
-            temporary.replace(self._places.last_run)
-        self._table()
-        for result in results:
-            self._console.print(_summary(result), highlight=False, soft_wrap=True)
-        if not results:
-            self._say("nothing was registered: a dry run only shows that everything works")
+            self._console.print(outcome.summary(result), highlight=False, soft_wrap=True)
+        return results
 
-    def _table(self) -> None:
-        table = Table("stage", "state", "seconds", box=None, header_style="bold")
-        table.columns[2].justify = "right"
-        for row in self._rows:
-            color = {"success": "green", "failed": "red", "upstream_failed": "red"}.get(row.state, "yellow")
-            shown = "" if row.seconds is None else f"{row.seconds:.1f}"
-            table.add_row(row.stage, f"[{color}]{row.state}[/]", shown)
-        self._console.print(table)
+    def _models(self, api: AirflowApi) -> list[str]:
+        """The models of the run, in the order of their tasks' map index; none where nothing was planned."""
+        with contextlib.suppress(AirflowApiError):
+            plans = api.xcom(DAG_ID, self._request.run_id, "plan")
+            return [plan["entry"]["model_type"] for plan in plans]
+        return []
 
     @contextlib.contextmanager
     def _phase(self, name: str) -> Iterator[None]:
@@ -174,21 +167,6 @@ def _why(api: AirflowApi, run_id: str, tasks: list[dict[str, Any]], request: Run
     if stage_of(first["task_id"]) in ("gate", "validate"):
         again = f"make gate ACTION=open REASON='the laps are mended', then {again}"
     return f"{stage_of(first['task_id'])} failed; the end of its log:\n{log}\n\nto go on where it stopped: {again}"
-
-
-def _summary(result: dict[str, Any]) -> str:
-    metrics = result["metrics"]
-    champion = "champion" if result.get("champion") else f"not promoted: {result.get('reason', '')}"
-    lines = [
-        f"{result['model_type']} {result['version']} ({champion})",
-        f"  {result['engine']}, {result['rounds']} rounds, {result['workers']} workers, sha256 {result['sha256'][:16]}",
-        f"  {result['model_uri']}",
-    ]
-    if result.get("report_uri"):
-        lines.append(f"  report: {result['report_uri']}")
-    if "test_mae_ms" in metrics:
-        lines.append(f"  test error {metrics['test_mae_ms']:.1f} ms (baseline {metrics['baseline_mae_ms']:.1f} ms)")
-    return "\n".join(lines)
 
 
 def main() -> int:

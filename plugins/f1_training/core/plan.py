@@ -219,8 +219,8 @@ def _workers(entry: ModelEntry, params: Mapping[str, Any]) -> int:
     is_whole = isinstance(workers, int) and not isinstance(workers, bool)
     require(is_whole, "num_workers", f"is {workers!r}; a whole number, 1 to {MAX_WORKERS}")
     require(1 <= workers <= MAX_WORKERS, "num_workers", f"is {workers}; 1 to {MAX_WORKERS}")
-    if params.get("model_type", ALL_MODELS) == ALL_MODELS:
-        # Asked for all models alike: each takes what it can use.
+    if params.get("model_type", ALL_MODELS) == ALL_MODELS or workers == DEFAULT_WORKERS:
+        # Asked for all models alike, or what the form says by itself: each takes what it can use.
         return int(min(workers, entry.max_workers, entry.logical_shards))
     check_workers(entry, workers)
     return int(workers)

@@ -84,6 +84,11 @@ def test_a_linear_model_takes_what_it_can_use_when_all_models_are_asked_for() ->
     assert (plan.num_workers, plan.device, plan.entry.early_stopping_rounds) == (1, Device.CPU, 0)
 
 
+def test_the_form_s_own_number_of_workers_is_no_wish() -> None:
+    assert linear(model_type="brake_bias").num_workers == 1
+    assert linear(model_type="brake_bias", num_workers=4).num_workers == 1
+
+
 @pytest.mark.parametrize(
     ("params", "said"),
     [

@@ -41,6 +41,16 @@ def test_the_table_has_the_pipelines_order_and_the_worst_state() -> None:
     ]
 
 
+def test_tasks_of_several_models_say_which() -> None:
+    tasks = [task("plan", "success", 0, 1, map_index=-1), task("model.train.train", "failed", 2, 3, map_index=1)]
+    for models, said in ((["a", "b"], "train      failed 1.5 s  b"), (["a"], "train      failed 1.5 s")):
+        lines: list[str] = []
+        api: Any = FakeApi([("failed", tasks)])
+        follower = RunFollower(api, "r", say=lines.append, check=lambda: None, models=lambda names=models: names)  # type: ignore[misc]
+        follower.follow(deadline_s=5, interval_s=0)
+        assert lines == ["plan       success 1.5 s", said]
+
+
 class FakeApi:
     def __init__(self, answers: list[tuple[str, list[dict[str, Any]]] | AirflowApiError]) -> None:
         self._answers = answers

@@ -33,6 +33,19 @@ def test_refused(arguments: tuple[str, ...], message: str) -> None:
         request(*arguments)
 
 
+def test_all_models() -> None:
+    asked = request("--model", "all")
+    assert (asked.conf()["model_type"], asked.workers) == ("all", 2)
+    with pytest.raises(RequestError, match="^WORKERS is 11; 1 to 10$"):
+        request("--model", "all", "--workers", "11")
+
+
+def test_a_linear_model_has_one_worker() -> None:
+    assert request("--model", "brake_bias").workers == 1
+    with pytest.raises(RequestError, match="^WORKERS is 2; brake_bias takes 1 to 1$"):
+        request("--model", "brake_bias", "--workers", "2")
+
+
 def test_defaults() -> None:
     asked = request()
     assert asked.workers == 2
