@@ -43,3 +43,21 @@ def test_it_is_asked_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_errors_are_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AirflowApiError, match="broken"):
         api(monkeypatch, [AirflowApiError(500, "broken"), {"ok": 1}]).call("GET", "/x")
+
+
+def test_a_failed_task_s_log_says_what_is_not_fine(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [
+        "::group::Log",
+        'passed  rows(train): 9  {"check": "rows"}',
+        'skipped  drift(train.a): nothing to compare with  {"check": "drift"}',
+        'FAILED  rows(test): 0, expected 1 rows or more  {"check": "rows"}',
+        "Task failed with exception",
+    ]
+    content = [{"event": line} for line in lines]
+    content[-1]["error_detail"] = [{"exc_type": "AirflowFailException", "exc_value": "DataInvalid: x"}]  # type: ignore[assignment]
+    task = {"task_id": "model.validate.validate", "map_index": 0, "try_number": 1}
+    assert api(monkeypatch, [{"content": content}]).task_log("d", "r", task).splitlines() == [
+        "FAILED  rows(test): 0, expected 1 rows or more",
+        "Task failed with exception",
+        "AirflowFailException: DataInvalid: x",
+    ]
