@@ -141,7 +141,7 @@ class AirflowApi:
         return json.loads(value) if isinstance(value, str) else value
 
     def task_log(self, dag_id: str, run_id: str, task: Mapping[str, Any], lines: int = 40) -> str:
-        """The last lines of a task's newest log, for people: of checks only those that are not fine, and without JSON."""
+        """The last lines of a task's newest log, for people: of checks those that are not fine, without their JSON."""
         path = (
             f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
             f"?map_index={task['map_index']}&full_content=true"

@@ -20,11 +20,12 @@ def table_of(before: Sequence[StageRow], tasks: Sequence[Mapping[str, Any]], mod
     """The rows ``before`` the run, then its stages; of several models side by side, named in order of map index."""
     if len(models) < 2:
         return _one_column([*before, *stage_rows(tasks)])
-    shared = [task for task in tasks if task["map_index"] < 0]
+    # Tasks of the group that are not expanded are nobody's.
+    shared = [task for task in tasks if not task["task_id"].startswith("model.")]
     columns = [stage_rows([task for task in tasks if task["map_index"] == number]) for number in range(len(models))]
     table = Table("stage", "all", *models, box=None, header_style="bold")
     for column in table.columns[1:]:
-        column.justify = "right"
+        column.justify, column.overflow = "right", "fold"
     for row in [*before, *stage_rows(shared)]:
         table.add_row(row.stage, _shown(row))
     for stage in dict.fromkeys(row.stage for column in columns for row in column):
