@@ -53,6 +53,7 @@ def test_one_model_has_a_row_a_stage() -> None:
 def test_several_models_stand_side_by_side() -> None:
     tasks = [
         PLAN,
+        task("validate", "skipped", 1, -1),
         task("train", "success", 9, 0),
         task("train", "failed", 4, 1),
         task("serve", "upstream_failed", 4, 1),
