@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from f1_training.data.lap_columns import COMPANIONS, LAP_COLUMNS, LAP_KEYS, SPLIT_COLUMN, SPLITS, ColumnType
 from f1_training.data.parquet import flat_columns, open_parquet, plain
 from f1_training.data.simulator import SeasonSet, simulate
+from f1_training.data.sources import TELEMETRY
+from f1_training.data.telemetry_simulator import simulate_telemetry
 
 LAPS = "laps"
 #: What laps that are only scored are said to belong to.
@@ -80,8 +82,9 @@ class SimulatedLaps:
         SeasonSet(seed=self.seed)  # refuses a wrong seed here, not when the laps are wanted
 
     def tables(self) -> Iterator[tuple[str, pa.Table]]:
-        """``laps`` alone: the simulator makes no companions."""
+        """Laps, and the telemetry of some test days."""
         yield LAPS, simulate(SeasonSet(seed=self.seed))
+        yield TELEMETRY, simulate_telemetry(self.seed)
 
 
 def validate_laps(path: Path | str, *, for_scoring: bool = False) -> LapsSource:
@@ -115,7 +118,7 @@ def validate_laps(path: Path | str, *, for_scoring: bool = False) -> LapsSource:
         rows=table.num_rows,
         races=len(table["race_id"].unique()),
         splits=counts,
-        companions={} if for_scoring else companions,
+        companions=companions,
         seasons=seasons,
         left_out=tuple(name for name in schema.names if name not in flat),
     )

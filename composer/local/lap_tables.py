@@ -16,7 +16,7 @@ from google.cloud.bigquery_storage import BigQueryReadClient
 
 from f1_training.data.parquet import to_bytes
 from f1_training.data.process import SeasonSplit, split_query
-from f1_training.data.suite import strategy_suites
+from f1_training.data.suite import Suite
 
 #: Should a process die before it removes its staging dataset, BigQuery empties it after this long.
 STAGING_EXPIRES_MS = 3_600_000
@@ -81,12 +81,11 @@ class Staging:
         job = self._client.load_table_from_file(to_bytes(rows), self._dataset.table(name), job_config=config)
         job.result(timeout=JOB_TIMEOUT_S)
 
-    def process(self, split: str, name: str) -> None:
-        """Run the process SQL over the staged table ``laps`` for ``split``, into the staged table ``name``."""
-        laps = self._dataset.table("laps")
+    def process(self, suite: Suite, split: str, name: str) -> None:
+        """Run the SQL of ``suite`` over the staged tables for ``split``, into the staged table ``name``."""
+        folder = f"{self._dataset.project}.{self._dataset.dataset_id}"
         seasons = SeasonSplit(validation_season=0, test_season=0, by_season=False)
-        raw = {"laps": f"{laps.project}.{laps.dataset_id}.{laps.table_id}"}
-        query = split_query(strategy_suites()["strategy"], raw, split, seasons)
+        query = split_query(suite, {table: f"{folder}.{table}" for table in suite.needs}, split, seasons)
         config = bigquery.QueryJobConfig(
             destination=self._dataset.table(name),
             write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,

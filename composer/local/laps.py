@@ -133,9 +133,16 @@ def load_laps(client: Client, source: RawTables, *, dataset_prefix: str = "") ->
 
 
 def process_for_scoring(
-    client: Client, path: Path | str, scratch_dataset: str, *, reader: BigQueryReadClient | None = None
+    client: Client,
+    path: Path | str,
+    scratch_dataset: str,
+    *,
+    suite: str = "strategy",
+    reader: BigQueryReadClient | None = None,
 ) -> pa.Table:
-    """The rows that the process SQL makes of the laps at ``path``, all of them, whatever split they belong to.
+    """The rows that the SQL of ``suite`` makes of the laps at ``path``, all of them, whatever split they belong to.
+
+    Where it needs car laps and there are none, they are simulated, as they are when laps are ingested.
 
     They go through ``scratch_dataset``, which must not exist yet and is deleted again. With a ``reader`` they come back
     by the Storage Read API, which matters from some 10,000 rows on; their order is not defined.
@@ -145,13 +152,22 @@ def process_for_scoring(
         ValueError: there is a dataset ``scratch_dataset`` already.
     """
     from composer.local import lap_tables
+    from f1_training.data.car_laps import CAR_LAPS
+    from f1_training.data.car_simulator import simulate_car
     from f1_training.data.process import ALL
+    from f1_training.data.suite import strategy_suites
 
-    source = validate_laps(path, for_scoring=True)
+    source, wanted = validate_laps(path, for_scoring=True), strategy_suites()[suite]
+    tables = {name: rows for name, rows in source.tables() if name in wanted.needs or name == LAPS}
+    if CAR_LAPS in wanted.needs and CAR_LAPS not in tables:
+        tables[CAR_LAPS] = simulate_car(tables[LAPS])
+    if missing := [name for name in wanted.needs if name not in tables]:
+        files = ", ".join(f"{name}.parquet" for name in missing)
+        raise LapsError(f"{path}: this model needs {files}, too; give a folder with laps.parquet and {files}")
     with lap_tables.staging(client, scratch_dataset) as stage:
-        for name, rows in source.tables():
-            stage.upload(name, rows)
-        stage.process(ALL, "processed")
+        for name in wanted.needs:
+            stage.upload(name, tables[name])
+        stage.process(wanted, ALL, "processed")
         return stage.rows("processed", reader)
 
 

@@ -24,6 +24,7 @@ from composer.local.bigquery.testing import running_bigquery
 from composer.local.places import Places
 from composer.local.stack import running_stack
 from f1_training.core.storage import read_object
+from f1_training.data.suite import strategy_suites
 from f1_training.registry.card import ModelCard
 from f1_training.registry.store import Registry
 from trainer.contract import CatalogueError, Engine, FailureReason, TrainingFailure, read_catalogue
@@ -46,7 +47,8 @@ def score(places: Places, model_type: str, path: Path) -> dict[str, Any]:
     with _bigquery(places) as (rest, storage):
         reader = storage_read_client(storage)
         scratch = f"f1_score_{uuid.uuid4().hex[:12]}"
-        rows = laps.process_for_scoring(laps.emulator_client(rest), path, scratch, reader=reader)
+        suite = next(s.name for s in strategy_suites().values() if entry.splits.test in s.labels)
+        rows = laps.process_for_scoring(laps.emulator_client(rest), path, scratch, suite=suite, reader=reader)
     eligible = rows.filter(pc.fill_null(rows[entry.eligible], False))
     if not eligible.num_rows:
         raise laps.LapsError(f"{path}: none of the {rows.num_rows} laps can be scored (column {entry.eligible})")

@@ -17,11 +17,20 @@ import xgboost
 from google.cloud import bigquery
 
 from composer.local.bigquery.testing import running_bigquery
-from composer.local.laps import SimulatedLaps, emulator_client, load_laps, main, process_for_scoring, validate_laps
+from composer.local.laps import (
+    LapsError,
+    SimulatedLaps,
+    emulator_client,
+    load_laps,
+    main,
+    process_for_scoring,
+    validate_laps,
+)
 from f1_training.bigquery.sql import Query
 from f1_training.data import process
 from f1_training.data.lap_columns import SPLIT_COLUMN, SPLITS
 from f1_training.data.simulator import SeasonSet, simulate
+from f1_training.data.telemetry_simulator import simulate_telemetry
 from trainer.contract.catalogue import read_catalogue
 from trainer.contract.spec import Engine
 
@@ -69,7 +78,7 @@ def test_the_command_loads_raw_laps_companions_and_all_splits(
     write(tmp_path, pa.table({"race_id": few["race_id"].unique()}), "races")
     assert main(["load", "--laps", str(tmp_path), "--rest", rest, "--dataset-prefix", "cli_"]) == os.EX_OK
     report = json.loads(capsys.readouterr().out)
-    assert (report["rows"], report["races"], report["tables"]) == (few.num_rows, 6, ["laps", "races"])
+    assert (report["rows"], report["races"], report["tables"]) == (few.num_rows, 6, ["laps", "races", "car_laps"])
     assert count(client, "cli_f1_raw.laps") == few.num_rows
     assert count(client, "cli_f1_raw.races") == 6
     for split in SPLITS:
@@ -106,6 +115,30 @@ def test_laps_to_be_scored_leave_no_trace(client: bigquery.Client, few: pa.Table
     assert rows.num_rows == race.num_rows
     assert {*ENTRY.features, ENTRY.target, ENTRY.eligible, *ENTRY.keys} <= set(rows.column_names)
     assert datasets(client) == before
+
+
+@pytest.mark.parametrize("name", ["fuel_consumption", "brake_bias"])
+def test_laps_are_scored_by_models_of_what_nobody_measured(
+    client: bigquery.Client, few: pa.Table, tmp_path: Path, name: str
+) -> None:
+    race = few.filter(pc.equal(few["race_id"], few["race_id"][0])).drop_columns(SPLIT_COLUMN)
+    entry = read_catalogue().entry(name)
+    suite = {"fuel_consumption": "fuel", "brake_bias": "brakes"}[name]
+    rows = process_for_scoring(client, write(tmp_path, race), "scratch_scores", suite=suite)
+    assert rows.num_rows == race.num_rows
+    assert rows[entry.target].null_count == 0
+    assert pc.any(rows[entry.eligible]).as_py()
+
+
+def test_what_a_model_needs_beside_the_laps_is_named(client: bigquery.Client, few: pa.Table, tmp_path: Path) -> None:
+    path = write(tmp_path, few)
+    before = datasets(client)
+    with pytest.raises(LapsError, match=r"this model needs telemetry_laps\.parquet, too; give a folder with"):
+        process_for_scoring(client, path, "scratch_scores", suite="driving")
+    assert datasets(client) == before
+    write(tmp_path, simulate_telemetry(3), "telemetry_laps")
+    rows = process_for_scoring(client, tmp_path, "scratch_scores", suite="driving")
+    assert rows.num_rows == simulate_telemetry(3).num_rows
 
 
 def test_a_scratch_dataset_of_somebody_else_is_not_touched(

@@ -15,6 +15,7 @@ from composer.local.lap_tables import staging
 from composer.local.laps import emulator_client
 from f1_training.data.lap_columns import LAP_COLUMNS, SPLIT_COLUMN, ColumnType
 from f1_training.data.simulator import SeasonSet, simulate
+from f1_training.data.suite import strategy_suites
 from trainer.contract.catalogue import read_catalogue
 
 pytestmark = pytest.mark.timeout(400)
@@ -39,7 +40,7 @@ def process(client: bigquery.Client) -> Process:
         table = laps if isinstance(laps, pa.Table) else as_table(laps)
         with staging(client, f"scratch_{uuid.uuid4().hex[:8]}") as stage:
             stage.upload("laps", table)
-            stage.process(split, "processed")
+            stage.process(strategy_suites()["strategy"], split, "processed")
             rows = stage.rows("processed").to_pylist()
         return {tuple(row[key] for key in KEYS): row for row in rows}
 
@@ -208,7 +209,7 @@ def test_the_splits_are_the_parts_of_all_laps(process: Process) -> None:
 def test_every_column_of_the_catalogue_is_there_and_numeric(process: Process, client: bigquery.Client) -> None:
     with staging(client, "scratch_schema") as stage:
         stage.upload("laps", as_table(a_race(2)))
-        stage.process("all", "processed")
+        stage.process(strategy_suites()["strategy"], "all", "processed")
         schema = stage.rows("processed").schema
     for name in (*ENTRY.features, ENTRY.target):
         assert pa.types.is_integer(schema.field(name).type) or pa.types.is_floating(schema.field(name).type), name
