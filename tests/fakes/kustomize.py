@@ -11,7 +11,15 @@ from typing import Any
 import yaml
 
 Manifest = dict[str, Any]
-FIELDS = {"apiVersion", "kind", "resources", "components", "patches"}
+FIELDS = {"apiVersion", "kind", "resources", "components", "patches", "nameSuffix", "labels"}
+#: Where labels go that are to be in selectors, too.
+SELECTORS = {
+    "Service": ("spec/selector",),
+    "Deployment": ("spec/selector/matchLabels", "spec/template/metadata/labels"),
+    "PodDisruptionBudget": ("spec/selector/matchLabels",),
+    "NetworkPolicy": ("spec/podSelector/matchLabels",),
+    "HorizontalPodAutoscaler": (),
+}
 
 
 def render(folder: Path) -> list[Manifest]:
@@ -37,7 +45,33 @@ def build_on(objects: list[Manifest], folder: Path) -> list[Manifest]:
         made = build_on(made, folder / name)
     for patch in body.get("patches", []):
         _patch(made, patch["target"], yaml.safe_load(patch["patch"]))
+    _suffix(made, body.get("nameSuffix", ""))
+    for labels in body.get("labels", []):
+        assert labels["includeSelectors"], "labels that are in no selector are not understood here"
+        _label(made, labels["pairs"])
     return made
+
+
+def _suffix(objects: list[Manifest], suffix: str) -> None:
+    names = {(o["kind"], o["metadata"]["name"]) for o in objects}
+    for made in objects if suffix else ():
+        made["metadata"]["name"] += suffix
+        target = made["spec"].get("scaleTargetRef", {})
+        if (target.get("kind"), target.get("name")) in names:
+            target["name"] += suffix
+
+
+def _label(objects: list[Manifest], pairs: Mapping[str, str]) -> None:
+    for made in objects:
+        made["metadata"].setdefault("labels", {}).update(pairs)
+        for path in SELECTORS[made["kind"]]:
+            place = made
+            for step in path.split("/"):
+                place = place[step]
+            place.update(pairs)
+        if made["kind"] == "Deployment":
+            for constraint in made["spec"]["template"]["spec"].get("topologySpreadConstraints", []):
+                constraint["labelSelector"]["matchLabels"].update(pairs)
 
 
 def _patch(objects: list[Manifest], target: Mapping[str, str], operations: list[Mapping[str, Any]]) -> None:

@@ -27,8 +27,9 @@ BUDGET_MB = 900
 BASE_MB = 140
 VERSION, REVISION = "1.2.3", "0123456789abcdef0123456789abcdef01234567"
 SITE = "opt/venv/lib/python3.11/site-packages"
-CPU, GPU = ("training-worker", "evaluator"), "training-worker-gpu"
+CPU, GPU = ("training-worker", "evaluator", "prediction-server"), "training-worker-gpu"
 ENTRYPOINTS = ("trainer.chief", "trainer.worker", "trainer.probe", "trainer.evaluate")
+SERVER = "trainer.serve"
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_it_holds_the_trainer_and_its_libraries_compiled_and_nothing_of_airflow_
 ) -> None:
     site = images[target].path(SITE)
     names = {p.name for p in site.iterdir()}
-    assert {"trainer", "xgboost", "lightgbm", "distributed", "gcsfs"} <= names
+    assert {"trainer", "xgboost", "lightgbm", "distributed", "gcsfs", "fastapi", "uvicorn"} <= names
     assert not names & {
         "airflow",
         "f1_training",
@@ -112,6 +113,18 @@ def _says_what_it_lacks(done: subprocess.CompletedProcess[str], said: Path) -> N
 
 
 @pytest.mark.usefixtures("contained")
+def test_the_server_starts_from_its_image_with_everything_that_it_needs(
+    images: dict[str, Image], tmp_path: Path
+) -> None:
+    """Without a model it says so once its libraries are there; without a network that is as far as it goes."""
+    image = images["prediction-server"]
+    environment = {"AIP_STORAGE_URI": "file:///tmp/models/tire_degradation", "HOME": "/tmp"}
+    done = container.run(image, [*image.entrypoint, *image.command], tmp_path, environment)
+    assert done.returncode == 78, done.stdout + done.stderr
+    assert "no version was ever promoted" in json.loads(done.stdout.splitlines()[-1])["message"]
+
+
+@pytest.mark.usefixtures("contained")
 def test_a_pod_is_nobody_special_and_can_write_to_tmp_only(images: dict[str, Image], tmp_path: Path) -> None:
     image = images["training-worker"]
     program = """
@@ -157,7 +170,10 @@ def test_its_configuration_is_what_pods_ask_for(images: dict[str, Image], target
     assert started == {tuple(image.entrypoint)}
     modules = {p["spec"]["containers"][0]["command"][2] for p in pods().values()}
     assert modules == set(ENTRYPOINTS)
-    assert image.command[0] in modules
+    assert image.command[0] in {*modules, SERVER}
+    deployment = yaml.safe_load((REPOSITORY / "composer/k8s/serving/model/deployment.yaml").read_text())
+    command = deployment["spec"]["template"]["spec"]["containers"][0]["command"]
+    assert command == [*image.entrypoint, SERVER]
 
 
 def test_the_gpu_image_has_cuda_from_a_pinned_lock_and_opencl(tmp_path: Path) -> None:
@@ -223,12 +239,12 @@ def test_the_build_tries_and_pushes_every_image_by_version_and_sha(cloud_build: 
     assert list(cloud_build.scripts) == ["index", "build", "try", "push"]
     _, _, built = cloud_build.run("build")
     assert len(built) == len((*CPU, GPU))
-    for target, call in zip((CPU[0], GPU, CPU[1]), built, strict=True):
+    for target, call in zip((CPU[0], GPU, *CPU[1:]), built, strict=True):
         assert f"--target {target} " in call
         assert f"--tag r/f1/{target}:{VERSION} --tag r/f1/{target}:{REVISION} ." in call
     code, error, tried = cloud_build.run("try")
     assert (code, error) == (0, "")
-    assert {call.split()[-1] for call in tried} == set(ENTRYPOINTS)
+    assert {call.split()[-1] for call in tried} == {*ENTRYPOINTS, SERVER}
     assert {call.split()[-2] for call in tried} == {f"r/f1/{target}:{REVISION}" for target in (*CPU, GPU)}
     code, _, pushed = cloud_build.run("push")
     assert code == 0

@@ -4,6 +4,7 @@ The environment is that of Vertex AI's custom containers: ``AIP_STORAGE_URI`` (t
 registry's folder of a model), ``AIP_HTTP_PORT`` (8080), ``AIP_HEALTH_ROUTE`` (/health), ``AIP_PREDICT_ROUTE``
 (/predict). ``SERVE_THREADS`` (1) are a prediction's, ``SERVE_POLL_S`` (10) is how often the alias is looked at,
 ``SERVE_HOST`` (0.0.0.0) the address. With ``SERVE_WAIT=1`` it starts without a champion, too, and waits for the first.
+Told to stop, it goes on answering for ``SERVE_DRAIN_S`` (0) while its health says that it is about to end.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from trainer.contract.outcome import EXIT_CODES
 from trainer.environment import config_error, read_int
 from trainer.logs import open_log
 from trainer.optional import do_without
+from trainer.termination import end_as_preempted, remember, was_told
 
+#: Taken by what every server has; see trainer.serve.openapi.
+TAKEN = ("/docs", "/openapi.json", "/live")
 ROUTE = re.compile(r"/[A-Za-z0-9_.:/-]*")
 
 
@@ -35,6 +39,7 @@ class ServeSettings:
     threads: int
     poll_s: float
     wait: bool
+    drain_s: float
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> ServeSettings:
@@ -51,6 +56,10 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> ServeSettings:
         routes[name] = environ.get(name) or default
         if not ROUTE.fullmatch(routes[name]):
             raise config_error(f"{name} is {routes[name]!r}; a path such as {default}")
+        if routes[name] in TAKEN:
+            raise config_error(
+                f"{name} is {routes[name]!r}, which every server has for itself; a path such as {default}"
+            )
     if routes["AIP_HEALTH_ROUTE"] == routes["AIP_PREDICT_ROUTE"]:
         raise config_error("AIP_HEALTH_ROUTE and AIP_PREDICT_ROUTE are the same; two paths are needed")
     return ServeSettings(
@@ -62,16 +71,22 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> ServeSettings:
         threads=read_int(environ, "SERVE_THREADS", 1, least=1),
         poll_s=float(read_int(environ, "SERVE_POLL_S", 10, least=1)),
         wait=read_int(environ, "SERVE_WAIT", 0) > 0,
+        drain_s=float(read_int(environ, "SERVE_DRAIN_S", 0)),
     )
 
 
 def main() -> int:
     """Serve until told to stop. Returns the exit code: what kept it from starting, in ``sysexits`` terms."""
     log = open_log("", role="serve")
+    end_as_preempted()
     try:
         settings = read_settings()
-        from trainer.serve.app import Serving, make_app
+        import uvicorn
+
+        from trainer.serve.app import AppSettings, make_app
         from trainer.serve.model import load, source_of
+        from trainer.serve.server import FINISH_S, KEEP_ALIVE_S, DrainingServer
+        from trainer.serve.serving import Serving
 
         source = source_of(settings.storage_uri)
         wanted, model = "", None
@@ -79,8 +94,10 @@ def main() -> int:
             wanted = source.version()
             model = load(source.folder(wanted), settings.threads)
     except TrainingFailure as e:
-        log.info("failed", str(e), reason=e.reason.value)
+        log.error("failed", str(e), reason=e.reason.value)
         return EXIT_CODES[e.reason]
+    finally:
+        remember()  # from here on the server has its own way to end; it raises the signal again when it has
     if model is None:
         log.info("waits", f"no version was promoted yet below {settings.storage_uri}")
     else:
@@ -88,13 +105,19 @@ def main() -> int:
     serving = Serving(model=model, source=source, log=log, threads=settings.threads, wanted=wanted)
     app = make_app(
         serving,
-        health_route=settings.health_route,
-        predict_route=settings.predict_route,
-        poll_s=settings.poll_s,
+        AppSettings(health_route=settings.health_route, predict_route=settings.predict_route, poll_s=settings.poll_s),
     )
-    import uvicorn
-
-    uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning", access_log=False)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=FINISH_S,
+    )
+    if not was_told():
+        DrainingServer(config, serving, settings.drain_s).run()
     return os.EX_OK
 
 

@@ -4,110 +4,132 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
-import numpy as np
-from fastapi import FastAPI, Request, Response
-from fastapi.openapi.utils import get_openapi
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from trainer.contract import TrainingFailure
-from trainer.logs import EventLog
-from trainer.serve.model import ServedModel, Source, load
-from trainer.serve.rows import InvalidRequestError, matrix, read_instances
+from trainer.serve.model import ServedModel
+from trainer.serve.openapi import DOCS, LIVE, OPENAPI, VERSION_HEADER, openapi_document
+from trainer.serve.page import docs_page
+from trainer.serve.rows import InvalidRequestError, problem
+from trainer.serve.serving import Serving
 
 #: Bytes of a request at most: more than that many rows have.
 MOST_BYTES = 16 << 20
-#: Fewer rows are predicted where they arrive: to hand them to a thread takes longer.
-INLINE_ROWS = 256
-VERSION_HEADER = "x-model-version"
+#: Smaller requests are answered where they arrive: to hand them to a thread takes longer.
+INLINE_BYTES = 64 << 10
+#: The page loads nothing and runs nothing.
+PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+CLOSE = {"connection": "close"}
 
 
-@dataclass(kw_only=True)
-class Serving:
-    """What is served now. ``model`` is replaced as a whole: a request uses the one that it began with.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AppSettings:
+    """Paths, how often the alias is looked at, and how long a request's body may take to arrive."""
 
-    It is None while the registry has no champion yet; health then says so with status 503.
-    """
-
-    model: ServedModel | None
-    source: Source
-    log: EventLog
-    threads: int = 1
-    wanted: str = ""
-
-    def look(self) -> bool:
-        """Whether another version is served than before: the alias is read, and what it means is loaded first.
-
-        A version that cannot be loaded is reported once, and the one that is there goes on.
-        """
-        try:
-            if self.model is None and not self.source.there():
-                return False
-            wanted = self.source.version()
-            if wanted == self.wanted:
-                return False
-            self.wanted = wanted
-            model = load(self.source.folder(wanted), self.threads)
-        except TrainingFailure as e:
-            now = f"{self.model.version} goes on serving" if self.model else "nothing is served"
-            self.log.info("not served", f"{e}; {now}", reason=e.reason.value)
-            return False
-        self.model = model
-        self.log.info("serves", f"{model.model_type} {model.version}", model_version=model.version)
-        return True
-
-    async def follow(self, poll_s: float) -> None:
-        """Look again and again."""
-        while True:
-            await asyncio.sleep(poll_s)
-            await asyncio.to_thread(self.look)
+    health_route: str
+    predict_route: str
+    poll_s: float
+    body_s: float = 15.0
 
 
-def make_app(serving: Serving, *, health_route: str, predict_route: str, poll_s: float) -> FastAPI:
+class Answer(JSONResponse):
+    """JSON in ASCII: a client may have sent, and is told of, what UTF-8 cannot hold."""
+
+    def render(self, content: Any) -> bytes:
+        """The bytes."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
+def make_app(serving: Serving, settings: AppSettings) -> FastAPI:
     """The application, which follows its source while it runs."""
+    # Large requests take turns: each holds the interpreter, and many times its size in memory.
+    turn = asyncio.Semaphore(1)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        task = asyncio.create_task(serving.follow(poll_s))
+        task = asyncio.create_task(serving.follow(settings.poll_s))
         yield
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
-    app = FastAPI(title="f1-training predictions", lifespan=lifespan)
+    # FastAPI's own page loads its scripts from the Internet.
+    app = FastAPI(title="f1-training predictions", openapi_url=None, lifespan=lifespan)
 
-    @app.get(health_route, summary="Whether it serves, and what", response_model=None)
-    async def health() -> Any:
-        return {"status": "ok", **_now(serving).about()}
-
-    @app.post(predict_route, summary="Predict rows", response_model=None)
-    async def predict(request: Request, response: Response) -> Any:
+    @app.get(settings.health_route)
+    async def health() -> Answer:
         model = _now(serving)
-        response.headers[VERSION_HEADER] = model.version
-        rows = matrix(read_instances(await _body(request)), model.features)
-        if len(rows) <= INLINE_ROWS:
-            found = model.predict(rows)
+        if serving.stopping:
+            raise InvalidRequestError([problem("this server is about to stop; another one answers")], 503)
+        return _answered(serving, {"status": "ok", **model.about()})
+
+    @app.get(LIVE)
+    async def live() -> Answer:
+        return _answered(serving, {"status": "alive"})
+
+    @app.post(settings.predict_route)
+    async def predict(request: Request) -> Answer:
+        model = _now(serving)
+        _check_type(request)
+        body = await _body(request, settings.body_s)
+        if len(body) <= INLINE_BYTES:
+            content = model.answer(body)
         else:
-            found = await asyncio.to_thread(model.predict, rows)
-        return {"predictions": np.asarray(found).tolist()}
+            async with turn:
+                content = await asyncio.to_thread(model.answer, body)
+        return _answered(serving, content, headers={VERSION_HEADER: model.version})
 
-    @app.exception_handler(InvalidRequestError)
-    async def refuse(_request: Request, error: InvalidRequestError) -> JSONResponse:
-        body = {"error": str(error), "problems": error.problems}
-        return JSONResponse(body, error.status, {VERSION_HEADER: serving.model.version if serving.model else ""})
-
-    def openapi() -> dict[str, Any]:
-        # Not kept: the features are those of the model that serves now.
-        model = _now(serving)
-        document = get_openapi(title=app.title, version=model.version, routes=app.routes)
-        document["paths"][predict_route]["post"] |= _prediction(model)
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    _add_pages(app, serving, settings)
+    _add_refusals(app, serving, settings)
     return app
+
+
+def _answered(serving: Serving, content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    version = serving.model.version if serving.model else ""
+    closing = CLOSE if serving.stopping else {}
+    return Answer(content, status, {VERSION_HEADER: version, **closing, **(headers or {})})
+
+
+def _add_pages(app: FastAPI, serving: Serving, settings: AppSettings) -> None:
+    @app.get(OPENAPI)
+    async def openapi() -> Answer:
+        # Not kept: the features are those of the model that serves now.
+        return _answered(serving, openapi_document(_now(serving), settings.health_route, settings.predict_route))
+
+    @app.get(DOCS, response_class=HTMLResponse)
+    async def docs(request: Request) -> HTMLResponse:
+        url = str(request.base_url).rstrip("/") + settings.predict_route
+        page = docs_page(_now(serving), url, settings.health_route)
+        return HTMLResponse(page, headers={"content-security-policy": PAGE_POLICY})
+
+
+def _add_refusals(app: FastAPI, serving: Serving, settings: AppSettings) -> None:
+    @app.exception_handler(InvalidRequestError)
+    async def refuse(_request: Request, error: InvalidRequestError) -> Answer:
+        # What a client still sends is not read: the connection cannot be used again.
+        closing = CLOSE if error.status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE) else {}
+        return _answered(serving, {"error": str(error), "problems": error.problems}, error.status, closing)
+
+    @app.exception_handler(HTTPException)
+    async def unknown(request: Request, error: HTTPException) -> Answer:
+        paths = f"POST {settings.predict_route}, GET {settings.health_route}, GET {DOCS}"
+        message = f"{request.method} {request.url.path}: {error.detail}; there are {paths}"[:400]
+        body = {"error": message, "problems": [problem(message)]}
+        return _answered(serving, body, error.status_code, error.headers)
+
+    @app.exception_handler(Exception)
+    async def broken(_request: Request, error: Exception) -> Answer:
+        serving.log.error("broken", f"a request could not be answered: {error!r}")
+        message = "the server could not answer; its log says why"
+        return _answered(serving, {"error": message, "problems": [problem(message)]}, 500)
 
 
 def _now(serving: Serving) -> ServedModel:
@@ -117,61 +139,33 @@ def _now(serving: Serving) -> ServedModel:
         InvalidRequestError: 503 while there is nothing.
     """
     if serving.model is None:
-        raise InvalidRequestError([{"message": "no version was promoted yet; run f1_training"}], 503)
+        raise InvalidRequestError([problem("no version was promoted yet; run f1_training")], 503)
     return serving.model
 
 
-async def _body(request: Request) -> bytes:
+def _check_type(request: Request) -> None:
+    given = request.headers.get("content-type", "application/json")
+    if given.partition(";")[0].strip().lower() != "application/json":
+        message = f"the body's type is {given[:80]!r}; send Content-Type: application/json"
+        raise InvalidRequestError([problem(message)], 415)
+
+
+async def _body(request: Request, within_s: float) -> bytes:
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size <= MOST_BYTES:
-            parts.append(part)
-        elif size > 8 * MOST_BYTES:
-            break  # until here it is read and thrown away: a client that still writes would not see the answer
+    try:
+        async with asyncio.timeout(within_s):
+            async for part in request.stream():
+                size += len(part)
+                if size <= MOST_BYTES:
+                    parts.append(part)
+                elif size > 8 * MOST_BYTES:
+                    break  # until here it is read and thrown away: a client that still writes would not see the answer
+    except TimeoutError as e:
+        message = f"the body did not arrive within {within_s:.0f} s"
+        raise InvalidRequestError([problem(message)], 408) from e
+    except ClientDisconnect as e:
+        raise InvalidRequestError([problem("the client left before its request was there")], 400) from e
     if size > MOST_BYTES:
-        problem = {"message": f"the body has more than {MOST_BYTES} bytes; send fewer rows at a time"}
-        raise InvalidRequestError([problem], 413)
+        message = f"the body has more than {MOST_BYTES} bytes; send fewer rows at a time"
+        raise InvalidRequestError([problem(message)], 413)
     return b"".join(parts)
-
-
-def _prediction(model: ServedModel) -> dict[str, Any]:
-    """What the OpenAPI document says of a prediction: the model's own features, and an example that works."""
-    number = {"type": "number", "nullable": True}
-    row = {
-        "type": "object",
-        "properties": dict.fromkeys(model.features, number),
-        "required": list(model.features),
-        "additionalProperties": False,
-    }
-    rows = {"type": "array", "items": row, "minItems": 1}
-    request = {
-        "type": "object",
-        "properties": {"instances": rows, "parameters": {}},
-        "required": ["instances"],
-        "additionalProperties": False,
-    }
-    example = {"instances": [dict.fromkeys(model.features, 1.0)]}
-    unit = f" in {model.unit}" if model.unit else ""
-    answer = {
-        "type": "object",
-        "properties": {
-            "predictions": {"type": "array", "items": {}, "description": f"{model.target}{unit}, a row each"}
-        },
-        "required": ["predictions"],
-    }
-    problems = {
-        "type": "object",
-        "properties": {"error": {"type": "string"}, "problems": {"type": "array", "items": {"type": "object"}}},
-        "required": ["error", "problems"],
-    }
-    refused = {"content": {"application/json": {"schema": problems}}}
-    return {
-        "requestBody": {"required": True, "content": {"application/json": {"schema": request, "example": example}}},
-        "responses": {
-            "200": {"description": "Predictions", "content": {"application/json": {"schema": answer}}},
-            "400": {"description": "The body is not JSON", **refused},
-            "413": {"description": "The body is too large", **refused},
-            "422": {"description": "A row does not fit the model; row and field are named", **refused},
-        },
-    }

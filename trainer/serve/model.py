@@ -13,18 +13,25 @@ import numpy.typing as npt
 
 from trainer.boosters import engine_for
 from trainer.boosters.engine import Predictor
-from trainer.contract import Engine, FailureReason, ObjectStore, TrainingFailure
+from trainer.contract import Engine, FailureReason, Objective, ObjectStore, TrainingFailure
 from trainer.contract.objects import sha256
+from trainer.serve.answers import Label, answers
+from trainer.serve.rows import matrix, read_instances
 from trainer.storage import open_store, storage_errors
 
 CARD = "model_card.json"
+#: What is read of a card.
+FIELDS = tuple("booster sha256 engine objective classes model_type model_version features target unit".split())
 ALIAS = "aliases/champion"
 EVENT = re.compile(r"\d{6}\.json")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServedModel:
-    """One version. ``predict`` takes [rows, features] float32, NaN where missing, in the order of ``features``."""
+    """One version. ``predict`` takes [rows, features] float32, NaN where missing, in the order of ``features``.
+
+    ``labels`` are a classifier's classes, by name or number, in the order of their numbers; empty for a regression.
+    """
 
     model_type: str
     version: str
@@ -32,7 +39,7 @@ class ServedModel:
     features: tuple[str, ...]
     target: str
     unit: str
-    classes: int
+    labels: tuple[Label, ...]
     sha256: str
     predict: Predictor
 
@@ -45,7 +52,22 @@ class ServedModel:
             "target": self.target,
             "unit": self.unit,
             "features": list(self.features),
+            "classes": list(self.labels),
         }
+
+    def example(self) -> dict[str, Any]:
+        """A request that works: a row of this model's features, and one in which the last is not known."""
+        row = dict.fromkeys(self.features, 1.0)
+        return {"instances": [row, {**row, self.features[-1]: None}]}
+
+    def answer(self, body: bytes) -> dict[str, Any]:
+        """What is answered to the body of a request.
+
+        Raises:
+            InvalidRequestError: naming what is wrong with it.
+        """
+        rows = matrix(read_instances(body), self.features)
+        return {"predictions": answers(self.predict(rows), self.labels)}
 
     def warm_up(self) -> None:
         """Predict once, so that the first request does not wait for what a library does at its first use.
@@ -54,12 +76,13 @@ class ServedModel:
             TrainingFailure: ``DataInvalid`` when the model cannot predict rows of its own features.
         """
         row: npt.NDArray[np.float32] = np.full((1, len(self.features)), np.nan, np.float32)
+        shape = (1, len(self.labels)) if len(self.labels) > 2 else (1,)
         try:
             found = self.predict(row)
         except Exception as e:
             message = f"{self.model_type} {self.version} cannot predict a row of its own features: {e}"
             raise TrainingFailure(FailureReason.DATA_INVALID, message) from e
-        if len(found) != 1 or not np.all(np.isfinite(found)):
+        if found.shape != shape or not np.all(np.isfinite(found)):
             message = f"{self.model_type} {self.version} predicts {found!r} for a row of missing values"
             raise TrainingFailure(FailureReason.DATA_INVALID, message)
 
@@ -82,20 +105,40 @@ def load(folder_uri: str, threads: int = 1) -> ServedModel:
             f"{str(card['sha256'])[:12]}: it is not the model that was registered, and is not served"
         )
         raise TrainingFailure(FailureReason.DATA_INVALID, message)
-    engine = Engine(card["engine"])
-    model = ServedModel(
-        model_type=str(card["model_type"]),
-        version=str(card["model_version"]),
-        engine=engine,
-        features=tuple(card["features"]),
-        target=str(card["target"]),
-        unit=str(card["unit"]),
-        classes=int(card["classes"]),
-        sha256=digest,
-        predict=engine_for(engine).predictor(booster, threads),
-    )
+    try:
+        engine = Engine(card["engine"])
+        model = ServedModel(
+            model_type=str(card["model_type"]),
+            version=str(card["model_version"]),
+            engine=engine,
+            features=tuple(card["features"]),
+            target=str(card["target"]),
+            unit=str(card["unit"]),
+            labels=_labels(card),
+            sha256=digest,
+            predict=engine_for(engine).predictor(booster, threads),
+        )
+    except TrainingFailure:
+        raise
+    except Exception as e:  # a library has its own errors for a file that it cannot read
+        message = f"{store.uri_of(CARD)}: its model cannot be loaded: {type(e).__name__}: {e}"
+        raise TrainingFailure(FailureReason.DATA_INVALID, message) from e
     model.warm_up()
     return model
+
+
+def _labels(card: dict[str, Any]) -> tuple[Label, ...]:
+    objective = Objective(card["objective"])
+    if objective is Objective.MULTICLASS:
+        count = int(card["classes"])
+    elif objective is Objective.BINARY_LOGISTIC:
+        count = 2
+    else:
+        return ()
+    names = tuple(str(name) for name in card.get("class_names", ()))
+    if names and len(names) != count:
+        raise ValueError(f"class_names are {len(names)}, the model has {count} classes")
+    return names or tuple(range(count))
 
 
 def champion_version(store: ObjectStore) -> str:
@@ -144,9 +187,9 @@ def source_of(uri: str) -> Source:
 def _card(store: ObjectStore) -> dict[str, Any]:
     try:
         card: dict[str, Any] = json.loads(_read(store, CARD))
-        for name in ("booster", "sha256", "engine", "model_type", "model_version", "features"):
+        for name in FIELDS:
             card[name]
-    except (ValueError, KeyError) as e:
+    except (ValueError, KeyError, TypeError) as e:
         raise TrainingFailure(FailureReason.DATA_INVALID, f"{store.uri_of(CARD)} is no model card: {e}") from e
     return card
 

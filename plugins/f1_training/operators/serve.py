@@ -80,8 +80,13 @@ class ServeOperator(BaseOperator):
         if answer.status_code != 200:
             message = f"{route} answered {answer.status_code} to a row of its own features: {answer.text[:300]}"
             raise TrainingFailure(FailureReason.BUG, message)
-        (predicted,) = answer.json()["predictions"]
-        values = predicted if isinstance(predicted, list) else [predicted]
+        try:
+            (predicted,) = answer.json()["predictions"]
+            # A classifier's server says the class, and how probable each is.
+            values = predicted["probabilities"] if isinstance(predicted, dict) else [predicted]
+        except (KeyError, TypeError, ValueError) as e:
+            message = f"{route} answered {answer.text[:300]!r}, which is no prediction of one row"
+            raise TrainingFailure(FailureReason.BUG, message) from e
         if not all(isinstance(v, (int, float)) and math.isfinite(v) for v in values):
             raise TrainingFailure(FailureReason.BUG, f"{route} predicts {predicted!r}, which is no number")
         return predicted

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
+import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +18,9 @@ import numpy as np
 import pytest
 
 from composer.local.places import REPOSITORY
-from f1_training.core.plan import RunPlan
-from f1_training.core.specs import training_spec
-from f1_training.registry.card import Inputs, ModelCard, model_card
 from f1_training.registry.store import Change, Registry
-from tests.fakes.run_plan import (
-    evaluation_result,
-    held_out_snapshot,
-    make_plan,
-    training_result,
-    training_snapshot,
-)
+from tests.fakes.prediction_server import PROGRAM, START_S, Server, environment, free_port, serving
+from tests.fakes.served_models import FEATURES, booster, card_of
 from trainer.boosters import engine_for
 from trainer.contract import Engine
 from trainer.contract.outcome import EXIT_CODES, FailureReason
@@ -40,31 +29,7 @@ pytestmark = pytest.mark.timeout(400)
 
 MODEL = "tire_degradation"
 AT = "2026-11-27T00:00:00Z"
-FEATURES = make_plan().entry.features
-START_S, SWAP_S = 60.0, 30.0
-
-
-def booster(engine: Engine, rounds: int) -> bytes:
-    """A small model of the catalogue's features that really learned something, as the library writes it."""
-    generator = np.random.default_rng(rounds)
-    rows = generator.normal(size=(400, len(FEATURES))).astype(np.float32)
-    target = 100 * rows[:, 0] + rounds
-    if engine is Engine.XGBOOST:
-        import xgboost
-
-        data = xgboost.DMatrix(rows, target)
-        return bytes(xgboost.train({"max_depth": 3, "nthread": 1}, data, rounds).save_raw("ubj"))
-    import lightgbm
-
-    params = {"num_leaves": 7, "num_threads": 1, "verbosity": -1}
-    return lightgbm.train(params, lightgbm.Dataset(rows, target), rounds).model_to_string().encode()
-
-
-def card_of(plan: RunPlan, document: bytes, version: str, engine: Engine = Engine.XGBOOST) -> ModelCard:
-    plan = replace(plan, model_version=version, entry=replace(plan.entry, engine=engine))
-    result = training_result(plan, document)
-    inputs = Inputs(spec=training_spec(plan, training_snapshot(plan), 1), test_snapshot=held_out_snapshot(plan))
-    return model_card(plan, inputs, result, evaluation_result(plan, result))
+SWAP_S = 30.0
 
 
 @pytest.fixture
@@ -75,83 +40,16 @@ def registry(tmp_path: Path) -> Registry:
 def registered(registry: Registry, version: str, rounds: int = 5, engine: Engine = Engine.XGBOOST) -> bytes:
     """A version of the model, made champion; its booster."""
     document = booster(engine, rounds)
-    card = card_of(make_plan(), document, version, engine)
+    card = card_of(document, version, engine)
     registry.register(card, document)
     registry.promote(card, "better", AT)
     return document
 
 
-class Server:
-    """A server that answers on a port of its own."""
-
-    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
-        self.process = process
-        self.url = f"http://127.0.0.1:{port}"
-
-    def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=20) as answer:
-            return json.load(answer)
-
-    def post(self, body: Any, path: str = "/predict") -> tuple[int, Any, str]:
-        """Status, body and the version that answered."""
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
-                return answer.status, json.load(answer), answer.headers["x-model-version"]
-        except urllib.error.HTTPError as e:
-            return e.code, json.load(e), e.headers["x-model-version"]
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-def environment(uri: str, port: int, **more: str) -> dict[str, str]:
-    return {
-        **os.environ,
-        "PYTHONPATH": str(REPOSITORY),
-        "AIP_STORAGE_URI": uri,
-        "AIP_HTTP_PORT": str(port),
-        "SERVE_HOST": "127.0.0.1",
-        "SERVE_POLL_S": "1",
-        **more,
-    }
-
-
-@contextlib.contextmanager
-def serving(uri: str, **more: str) -> Iterator[Server]:
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "trainer.serve"], env=environment(uri, port, **more), cwd=REPOSITORY,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    server = Server(process, port)
-    end = time.monotonic() + START_S
-    try:
-        while True:
-            with contextlib.suppress(OSError):
-                server.get(more.get("AIP_HEALTH_ROUTE", "/health"))
-                break
-            assert process.poll() is None, process.communicate()[0]
-            assert time.monotonic() < end, "the server did not come up"
-            time.sleep(0.05)
-        yield server
-    finally:
-        process.terminate()
-        try:
-            process.communicate(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-
-
 def refused(uri: str) -> tuple[int, str]:
     """How a server ends that does not start."""
     done = subprocess.run(
-        [sys.executable, "-m", "trainer.serve"], env=environment(uri, free_port()), cwd=REPOSITORY,
+        PROGRAM, env=environment(uri, free_port()), cwd=REPOSITORY,
         capture_output=True, text=True, timeout=START_S, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
@@ -179,7 +77,7 @@ def test_it_predicts_what_the_library_predicts(registry: Registry, tmp_path: Pat
         document_ = server.get("/openapi.json")
         described = document_["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
         assert server.post(described["example"])[0] == 200
-        assert set(described["schema"]["properties"]["instances"]["items"]["properties"]) == set(FEATURES)
+        assert set(document_["components"]["schemas"]["Row"]["properties"]) == set(FEATURES)
         with urllib.request.urlopen(f"{server.url}/docs", timeout=20) as page:
             assert page.status == 200
 
@@ -253,7 +151,7 @@ def test_a_champion_that_is_broken_is_not_served_and_the_old_one_goes_on(registr
     registered(registry, "20260101-000000-aaaaaa")
     with serving(f"file://{tmp_path}/models/{MODEL}") as server:
         document = booster(Engine.XGBOOST, 7)
-        card = card_of(make_plan(), document, "20260201-000000-bbbbbb")
+        card = card_of(document, "20260201-000000-bbbbbb")
         registry.register(card, document)
         broken = tmp_path / "models" / MODEL / card.model_version / card.booster
         broken.write_bytes(document[:-1] + b"x")
@@ -269,26 +167,72 @@ def test_it_can_wait_for_the_first_champion(registry: Registry, tmp_path: Path) 
     uri = f"file://{tmp_path}/models/{MODEL}"
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "trainer.serve"], env=environment(uri, port, SERVE_WAIT="1"), cwd=REPOSITORY,
+        PROGRAM, env=environment(uri, port, SERVE_WAIT="1"), cwd=REPOSITORY,
         stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:
-
-        def status() -> int:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=20) as answer:
-                    return int(answer.status)
-            except urllib.error.HTTPError as e:
-                return e.code
-            except OSError:
-                return 0
-
-        until(lambda: status() == 503, "it waits")
+        until(lambda: status_of(f"http://127.0.0.1:{port}/health") == 503, "it waits")
         registered(registry, "20260101-000000-aaaaaa")
-        until(lambda: status() == 200, "it serves")
+        until(lambda: status_of(f"http://127.0.0.1:{port}/health") == 200, "it serves")
     finally:
         process.terminate()
         process.wait(20)
+
+
+def test_told_to_stop_it_loses_no_request(registry: Registry, tmp_path: Path) -> None:
+    registered(registry, "20260101-000000-aaaaaa")
+    body = json.dumps({"instances": [row()]}).encode()
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
+    with serving(f"file://{tmp_path}/models/{MODEL}", SERVE_DRAIN_S="60") as server:
+        address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+        with socket.create_connection(address, 20) as slow, slow.makefile("rb") as answer:
+            slow.sendall(head.encode())
+            assert answer.readline().startswith(b"HTTP/1.1 100")  # its request has begun
+            assert answer.readline() == b"\r\n"
+            server.process.send_signal(signal.SIGTERM)
+            until(lambda: status_of(f"{server.url}/health") == 503, "clients are sent elsewhere")
+            assert server.post({"instances": [row()]})[0] == 200  # by one that does not know it yet
+            server.process.send_signal(signal.SIGTERM)
+            until(lambda: status_of(f"{server.url}/health") == 0, "nobody is let in any more")
+            slow.sendall(body)
+            assert answer.readline().startswith(b"HTTP/1.1 200")
+            assert b'{"predictions":[' in answer.read()
+        assert server.process.wait(20) == 0
+
+
+def test_told_to_stop_while_it_starts_it_does(registry: Registry, tmp_path: Path) -> None:
+    """As the first process of a container it would not end by itself: the kernel spares such a process."""
+    registered(registry, "20260101-000000-aaaaaa")
+    process = subprocess.Popen(
+        PROGRAM, env=environment(f"file://{tmp_path}/models/{MODEL}", free_port()), cwd=REPOSITORY,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        until(lambda: catches(process.pid, signal.SIGTERM), "it has begun")
+        process.terminate()
+        said, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait(20)
+    assert process.returncode == EXIT_CODES[FailureReason.PREEMPTED], said
+    assert "the pod was told to stop" in said
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether the process has a handler of its own for the signal."""
+    (mask,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt:")]
+    return bool(int(mask.split()[1], 16) >> (number - 1) & 1)
+
+
+def status_of(url: str) -> int:
+    """The status of a page; 0 where nobody listens."""
+    try:
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as e:
+        return e.code
+    except OSError:
+        return 0
 
 
 def test_what_cannot_be_served_ends_at_once_with_the_reason(registry: Registry, tmp_path: Path) -> None:

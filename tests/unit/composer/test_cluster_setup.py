@@ -26,7 +26,11 @@ from tests.fakes.run_plan import settings
 from trainer.contract.resources import LADDER
 
 SETUP = Path(__file__).parents[3] / "composer" / "k8s"
-FOLDERS = {p.parent.relative_to(SETUP).as_posix(): p.parent for p in sorted(SETUP.rglob("kustomization.yaml"))}
+FOLDERS = {
+    p.parent.relative_to(SETUP).as_posix(): p.parent
+    for p in sorted(SETUP.rglob("kustomization.yaml"))
+    if SETUP / "serving" not in p.parents  # test_serving_setup.py
+}
 COMPONENTS = [n for n, f in FOLDERS.items() if documents(f / "kustomization.yaml")[0]["kind"] == "Component"]
 BASE = render(SETUP / "base")
 #: What each kustomization makes, and each component on top of the base.

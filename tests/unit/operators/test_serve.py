@@ -76,9 +76,15 @@ def run(server: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
 def test_what_was_promoted_is_served_and_predicts(server: Answers, run: Callable[..., Any]) -> None:
     server.health.insert(0, (200, {"model_version": "an older one", "features": []}))
     server.health.insert(0, (503, {"error": "no version was promoted yet"}))
-    done = run()
+    done = run(within_s=60.0)
     assert (done["version"], done["prediction"]) == (VERSION, 1.5)
     assert server.asked == [{"instances": [{"a": None, "b": None}]}]
+
+
+def test_a_classifier_s_prediction_is_its_class_and_probabilities(server: Answers, run: Callable[..., Any]) -> None:
+    predicted = {"class": "SOFT", "probabilities": [0.25, 0.75]}
+    server.prediction = (200, {"predictions": [predicted]})
+    assert run()["prediction"] == predicted
 
 
 @pytest.mark.parametrize(
@@ -121,7 +127,10 @@ def test_a_server_that_is_not_there_is_said(run: Callable[..., Any]) -> None:
     [
         ((500, {"error": "oh"}), "answered 500 to a row of its own features"),
         ((200, {"predictions": ["fast"]}), "predicts 'fast', which is no number"),
-        ((200, {"predictions": [[0.5, None]]}), "which is no number"),
+        ((200, {"predictions": [[0.5, 0.5]]}), "which is no number"),
+        ((200, {"predictions": [{"class": "SOFT", "probabilities": [0.5, None]}]}), "which is no number"),
+        ((200, {"predictions": [{"class": "SOFT"}]}), "which is no prediction"),
+        ((200, {"predictions": []}), "which is no prediction"),
     ],
 )
 def test_a_prediction_that_is_none_is_a_bug(

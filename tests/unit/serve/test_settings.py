@@ -3,7 +3,8 @@
 import pytest
 
 from trainer.contract import FailureReason, TrainingFailure
-from trainer.serve.__main__ import read_settings
+from trainer.serve.__main__ import TAKEN, read_settings
+from trainer.serve.openapi import DOCS, LIVE, OPENAPI
 
 URI = {"AIP_STORAGE_URI": "gs://models/tire_degradation/"}
 
@@ -12,6 +13,11 @@ def test_defaults_are_those_of_the_contract() -> None:
     found = read_settings(URI)
     assert (found.storage_uri, found.port) == ("gs://models/tire_degradation", 8080)
     assert (found.health_route, found.predict_route, found.threads) == ("/health", "/predict", 1)
+    assert (found.wait, found.drain_s) == (False, 0.0)
+
+
+def test_the_paths_of_every_server_are_kept_from_others() -> None:
+    assert set(TAKEN) == {DOCS, LIVE, OPENAPI}
 
 
 def test_vertex_s_routes_are_taken() -> None:
@@ -33,6 +39,8 @@ def test_vertex_s_routes_are_taken() -> None:
         ({**URI, "AIP_HEALTH_ROUTE": "health"}, "AIP_HEALTH_ROUTE is 'health'; a path such as /health"),
         ({**URI, "AIP_HEALTH_ROUTE": "/x", "AIP_PREDICT_ROUTE": "/x"}, "are the same; two paths are needed"),
         ({**URI, "SERVE_THREADS": "0"}, "SERVE_THREADS"),
+        ({**URI, "SERVE_DRAIN_S": "soon"}, "SERVE_DRAIN_S is 'soon'"),
+        *(({**URI, "AIP_PREDICT_ROUTE": path}, f"is '{path}', which every server has for itself") for path in TAKEN),
     ],
 )
 def test_what_is_wrong_is_named(environ: dict[str, str], said: str) -> None:
