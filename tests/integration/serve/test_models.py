@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xgboost
 
 from tests.fakes.served_models import CLASSES, FEATURES, booster, version_folder
 from trainer.boosters import engine_for
@@ -42,6 +43,19 @@ def test_a_classifier_answers_with_class_and_probabilities(
         assert prediction["class"] == labels[int(np.argmax(prediction["probabilities"]))]
     example = model.answer(json.dumps(model.example()).encode())
     assert len(example["predictions"]) == 2
+
+
+def test_a_linear_model_is_served(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(400, len(FEATURES))).astype(np.float32)
+    params = {"booster": "gblinear", "updater": "coord_descent", "nthread": 1}
+    trained = xgboost.train(params, xgboost.DMatrix(rows, 100 * rows[:, 0]), 20)
+    document = bytes(trained.save_raw("ubj"))
+    model = load(version_folder(tmp_path / "v", Engine.XGBOOST, Objective.SQUARED_ERROR, document=document))
+    asked = [{name: float(v) for name, v in zip(FEATURES, row, strict=True)} for row in rows[:5]]
+    found = model.answer(json.dumps({"instances": asked}).encode())["predictions"]
+    assert found == pytest.approx(trained.predict(xgboost.DMatrix(rows[:5])).tolist(), rel=1e-5)
+    assert model.answer(json.dumps({"instances": [dict.fromkeys(FEATURES)]}).encode())["predictions"]
 
 
 @pytest.mark.parametrize(
