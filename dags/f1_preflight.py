@@ -8,11 +8,11 @@ from typing import Any
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, Param, get_current_context, task
 
-from f1_training.core.plan import DRY_RUN_WORKERS
 from f1_training.core.settings import POOL
 from f1_training.kubernetes.names import Purpose
 from f1_training.operators import PreflightChecksOperator, PreflightReportOperator, ProbeOperator, plan_models
 from trainer.contract import Engine, read_catalogue
+from trainer.contract.catalogue import Splits
 
 DOC = """
 ### f1_preflight
@@ -30,9 +30,11 @@ A probe that **stays scheduled** waits for the Airflow pool `f1_training`: it is
 (`airflow pools set f1_training 4 "jobs in Kubernetes" --include-deferred`).
 """
 MODELS = read_catalogue().names
+#: One whose tables are there wherever there are laps.
+USUAL = next((entry.model_type for entry in read_catalogue().weekly() if entry.splits == Splits()), MODELS[0])
 DRY_RUN_CONF = (
     '{"model_type": {{ params.model_type | tojson }}, "engine": {{ params.engine | tojson }}, '
-    f'"device": {{{{ params.device | tojson }}}}, "num_workers": {DRY_RUN_WORKERS}, "dry_run": true}}'
+    '"device": {{ params.device | tojson }}, "dry_run": true}'
 )
 DRY_RUN_ID = "dry_run_of_{{ run_id }}"
 
@@ -46,7 +48,7 @@ with DAG(
     is_paused_upon_creation=False,
     params={
         "model_type": Param(
-            MODELS[0], type="string", enum=MODELS, title="Model", description="Whose machine and table to try."
+            USUAL, type="string", enum=MODELS, title="Model", description="Whose machine and table to try."
         ),
         "engine": Param(
             None,
@@ -65,10 +67,9 @@ with DAG(
 
     @task(task_id="plan", doc_md="The plan of the dry run.")
     def plan() -> dict[str, Any]:
-        """One plan, of a dry run on two workers."""
+        """One plan, of a dry run on two workers, or as many as the model can use."""
         context = get_current_context()
-        asked = {**context["params"], "dry_run": True, "num_workers": DRY_RUN_WORKERS}
-        return plan_models(context, asked)[0]
+        return plan_models(context, {**context["params"], "dry_run": True})[0]
 
     planned = plan()
     checks = PreflightChecksOperator(task_id="checks", plan=planned)

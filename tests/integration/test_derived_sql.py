@@ -31,7 +31,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bigquery.Client
 
 @pytest.fixture
 def process(client: bigquery.Client) -> Process:
-    """Run a suite's SQL over rows of raw tables; the result by lap number."""
+    """Run a suite's SQL over rows of raw tables; the result by lap number, of Ann where there are several."""
 
     def run(suite: str, split: str = "all", **tables: Sequence[Row]) -> dict[int, Row]:
         with staging(client, f"derived_{uuid.uuid4().hex[:12]}") as stage:
@@ -39,7 +39,8 @@ def process(client: bigquery.Client) -> Process:
                 types = {column: c.type.arrow for column, c in raw_suites()[name].columns.items()}
                 stage.upload(name, pa.Table.from_pylist(list(rows), schema=pa.schema(list(types.items()))))
             stage.process(strategy_suites()[suite], split, "processed")
-            return {row["lap_number"]: row for row in stage.rows("processed").to_pylist()}
+            rows = stage.rows("processed").to_pylist()
+            return {row["lap_number"]: row for row in rows if row.get("driver_id", "ann") == "ann"}
 
     return run
 
@@ -157,8 +158,7 @@ def test_the_newest_session_is_the_test(process: Process) -> None:
 def test_the_next_lap_by_hand(process: Process) -> None:
     field = [lap(n, driver_id="bob", lap_time_ms=91_000) for n in range(1, 9)]
     rows = process("strategy", laps=[*field, *LAPS])
-    row = rows[6]  # of ann, who comes last
-    assert row["driver_id"] == "ann"
+    row = rows[6]
     assert row["lap_change_ms"] == 100
     # Lap 5 took 90,500 ms; clean laps of the stint before lap 6 are 2 to 5; the field's median on lap 5 is 90,750.
     assert row["previous_minus_stint_ms"] == pytest.approx(90_500 - 90_350)

@@ -39,7 +39,9 @@ form = dag.params.get_param("model_type").schema
 print(json.dumps({"state": done.state, "tasks": states, "doc": dag.doc_md, "enum": form["enum"],
                   "labels": form["values_display"], "warned": [str(w.message) for w in warned]}))
 """
-BEFORE, AFTER = ("gate", "snapshot"), ("train", "evaluate", "register", "serve")
+BEFORE, AFTER = ("gate", "snapshot"), (
+    "train", "evaluate", "register", "upload_to_vertex", "serve", "deploy_to_vertex",
+)  # fmt: skip
 
 
 @pytest.mark.slow

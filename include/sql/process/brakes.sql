@@ -44,9 +44,10 @@ split_laps AS (
 windowed AS (
     SELECT
         *,
-        AVG(bias_offset_pct) OVER earlier AS bias_so_far_pct,
-        AVG(tire_age_tens) OVER earlier AS tire_age_so_far_tens,
-        AVG(softness) OVER earlier AS softness_so_far,
+        -- Rounded, as sums of fractions depend on the order in which a query adds them up.
+        ROUND(AVG(bias_offset_pct) OVER earlier, 6) AS bias_so_far_pct,
+        ROUND(AVG(tire_age_tens) OVER earlier, 6) AS tire_age_so_far_tens,
+        ROUND(AVG(softness) OVER earlier, 6) AS softness_so_far,
         COUNT(bias_offset_pct) OVER earlier AS laps_so_far
     FROM split_laps
     WINDOW earlier AS (

@@ -47,13 +47,14 @@ windowed AS (
         LAG(order_at_line) OVER driver_race AS previous_lap_order,
         LAG(interval_ahead_ms) OVER driver_race AS previous_lap_interval_ms,
         LAG(fuel_used_kg) OVER driver_race AS previous_fuel_kg,
-        AVG(IF(clean_lap, fuel_used_kg, NULL)) OVER (
+        -- Rounded, as sums of fractions depend on the order in which a query adds them up.
+        ROUND(AVG(IF(clean_lap, fuel_used_kg, NULL)) OVER (
             PARTITION BY race_id, driver_id ORDER BY lap_number ROWS BETWEEN 3 PRECEDING AND 1 PRECEDING
-        ) AS fuel_last_3_kg,
-        AVG(IF(clean_lap, fuel_used_kg, NULL)) OVER (
+        ), 6) AS fuel_last_3_kg,
+        ROUND(AVG(IF(clean_lap, fuel_used_kg, NULL)) OVER (
             PARTITION BY race_id, driver_id ORDER BY lap_number ROWS BETWEEN 10 PRECEDING AND 1 PRECEDING
-        ) AS fuel_last_10_kg,
-        AVG(IF(clean_lap, fuel_used_kg, NULL)) OVER earlier_in_stint AS fuel_stint_kg,
+        ), 6) AS fuel_last_10_kg,
+        ROUND(AVG(IF(clean_lap, fuel_used_kg, NULL)) OVER earlier_in_stint, 6) AS fuel_stint_kg,
         COUNTIF(clean_lap) OVER earlier_in_stint AS clean_laps_in_stint
     FROM split_laps
     WINDOW

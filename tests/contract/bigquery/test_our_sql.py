@@ -39,6 +39,10 @@ DOCUMENTED: dict[str, list[tuple[str, object]]] = {
         ("IS_NAN(25.0)", False),
         ("IS_NAN(CAST(NULL AS FLOAT64))", None),
     ],
+    "SUBSTRING": [("SUBSTR('apple', 2)", "pple"), ("SUBSTR('apple', -2)", "le"), ("SUBSTR('C4', 2)", "4")],
+    "DENSE_RANK": [
+        ("(SELECT SUM(r) FROM (SELECT DENSE_RANK() OVER (ORDER BY x) AS r FROM UNNEST([1, 2, 2, 5, 8]) AS x))", 12),
+    ],
     "LEAST": [("LEAST(3, 5, 1)", 1), ("LEAST(3, NULL)", None)],
     "GENERATE_SERIES": [("ARRAY_LENGTH(GENERATE_ARRAY(1, 5))", 5), ("ARRAY_LENGTH(GENERATE_ARRAY(5, 1))", 0)],
     "FARM_FINGERPRINT": [
