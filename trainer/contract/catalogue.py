@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from trainer.contract.evaluation import CLASSIFIER_METRICS, REGRESSION_METRICS
+from trainer.contract.evaluation_spec import Breakdown
 from trainer.contract.fields import ContractError, Scalar, decode, require
 from trainer.contract.spec import Device, Engine, Metric, Objective
 
@@ -57,14 +59,28 @@ class CurveEntry:
     """
 
     feature: str
-    low: int
-    high: int
+    low: float
+    high: float
     groups: Mapping[str, str] = field(default_factory=dict)
     unit: str = ""
     rises: bool = False
 
     def __post_init__(self) -> None:
         require(self.low < self.high, "high", f"is {self.high}; more than low, {self.low}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GatesEntry:
+    """What a version must reach to become champion, beside what it must always do: beat the champion, obey physics.
+
+    ``most`` and ``least`` bound metrics of the evaluation, in its unit. With ``beats_baseline`` the naive constant
+    prediction must be beaten; with ``beats_linear`` the model must not be worse than a linear one beyond the noise.
+    """
+
+    beats_baseline: bool = True
+    beats_linear: bool = False
+    most: Mapping[str, float] = field(default_factory=dict)
+    least: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,7 +130,11 @@ class ModelEntry:
     params: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
     splits: Splits = field(default_factory=Splits)
     checks: ChecksEntry = field(default_factory=ChecksEntry)
-    curve: CurveEntry | None = None
+    curves: tuple[CurveEntry, ...] = ()
+    breakdown: tuple[Breakdown, ...] = ()
+    gates: GatesEntry = field(default_factory=GatesEntry)
+    class_names: tuple[str, ...] = ()
+    simulated_target: str = ""
 
     def __post_init__(self) -> None:
         for name in (self.target, self.eligible, self.group, *self.features, *self.keys):
@@ -151,6 +171,25 @@ class Catalogue:
         raise CatalogueError(f"unknown model type {model_type!r}; the catalogue has: {known}{notes}")
 
 
+def _check_evaluation(entry: ModelEntry) -> None:
+    """Refuse curves and breakdowns of what is no feature, and gates on what is not measured."""
+    for number, curve in enumerate(entry.curves):
+        for name in (curve.feature, *curve.groups.values()):
+            require(name in entry.features, f"curves[{number}]", f"names {name!r}, which is no feature")
+    for by in entry.breakdown:
+        for name in by.flags.values():
+            require(name in entry.features, f"breakdown {by.name}", f"names {name!r}, which is no feature")
+        clash = by.snapshot_column in (*entry.features, entry.target)
+        require(not clash, f"breakdown {by.name}", f"needs the column {by.snapshot_column!r}; rename the feature")
+    names = [by.name.replace(" ", "_") for by in entry.breakdown]
+    require(len(set(names)) == len(names), "breakdown", "has two of one name")
+    classifier = entry.objective in (Objective.BINARY_LOGISTIC, Objective.MULTICLASS)
+    known = CLASSIFIER_METRICS if classifier else REGRESSION_METRICS
+    for kind in ("most", "least"):
+        for metric in getattr(entry.gates, kind):
+            require(metric in known, f"gates.{kind}.{metric}", f"is no metric of the evaluation: {', '.join(known)}")
+
+
 def read_entry(path: Path) -> ModelEntry:
     """The entry in ``path``.
 
@@ -162,8 +201,7 @@ def read_entry(path: Path) -> ModelEntry:
         schema = body.pop("schema", None)
         require(schema == SCHEMA, "schema", f"is {schema!r}; this package reads schema {SCHEMA}")
         entry = decode(ModelEntry, body, "")
-        for name in (entry.curve.feature, *entry.curve.groups.values()) if entry.curve is not None else ():
-            require(name in entry.features, "curve", f"names {name!r}, which is no feature")
+        _check_evaluation(entry)
         require(entry.model_type == path.stem, "model_type", f"is {entry.model_type!r} in a file named {path.name}")
     except (ContractError, tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as e:
         raise CatalogueError(f"{path.name}: {e}") from e

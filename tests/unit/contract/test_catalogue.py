@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from trainer.contract import CatalogueError, ContractError, Engine
-from trainer.contract.catalogue import FOLDER, check_workers, device_for, read_catalogue, read_entry, with_engine
+from trainer.contract.catalogue import (
+    FOLDER,
+    GatesEntry,
+    check_workers,
+    device_for,
+    read_catalogue,
+    read_entry,
+    with_engine,
+)
 
 GOOD = (FOLDER / "tire_degradation.toml").read_text()
 
@@ -25,6 +33,16 @@ def test_every_file_of_the_package_reads() -> None:
         ("rounds = ", "runds = ", "runds: is unknown"),
         ('owner = "', 'owner = 3 # "', "owner: must be str"),
         ("schema = 1", "schema = 1 =", "Expected newline"),
+        ('feature = "fuel_fraction"', 'feature = "fuel"', "curves[1]: names 'fuel', which is no feature"),
+        ('SOFT = "compound_soft"', 'SOFT = "soft"', "curves[0]: names 'soft', which is no feature"),
+        ("low = 1\n", "low = 40\n", "curves[0].high: is 35.0; more than low, 40.0"),
+        ('name = "season"', 'name = "circuit"', "breakdown: has two of one name"),
+        (
+            "beats_baseline = true",
+            "most = { tset_mae = 1 }",
+            "gates.most.tset_mae: is no metric of the evaluation: test_mae",
+        ),
+        ("beats_baseline = true", "least = { accuracy = 1 }", "gates.least.accuracy: is no metric"),
     ],
 )
 def test_a_bad_file_is_named_with_field_and_reason(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -35,6 +53,14 @@ def test_a_bad_file_is_named_with_field_and_reason(tmp_path: Path, old: str, new
         read_entry(path)
     assert "tire_degradation.toml: " in str(caught.value)
     assert message in str(caught.value)
+
+
+def test_an_entry_of_before_there_were_gates_and_curves_is_complete(tmp_path: Path) -> None:
+    start, end = GOOD.index("# What a set costs"), GOOD.index("[splits]")
+    path = tmp_path / "tire_degradation.toml"
+    path.write_text(GOOD[:start] + GOOD[end:])
+    entry = read_entry(path)
+    assert (entry.curves, entry.breakdown, entry.gates) == ((), (), GatesEntry())
 
 
 def test_one_bad_file_breaks_no_other_model(tmp_path: Path) -> None:
