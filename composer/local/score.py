@@ -28,6 +28,7 @@ from f1_training.data.suite import strategy_suites
 from f1_training.registry.card import ModelCard
 from f1_training.registry.store import Registry
 from trainer.contract import CatalogueError, Engine, FailureReason, TrainingFailure, read_catalogue
+from trainer.contract.evaluation import IN_UNIT
 from trainer.contract.objects import sha256
 from trainer.data.reading import storage_read_client
 from trainer.evaluate.evaluation import Model, score_table
@@ -60,7 +61,7 @@ def score(places: Places, model_type: str, path: Path) -> dict[str, Any]:
         "model_type": model_type,
         "version": card.model_version,
         "rows": found.rows,
-        **{name.removeprefix("test_") + unit: value for name, value in found.metrics.items()},
+        **{name.removeprefix("test_") + (unit if name in IN_UNIT else ""): v for name, v in found.metrics.items()},
         "by_race": {g.group: {"rows": g.rows, by + unit: g.value} for g in found.by_group},
     }
 

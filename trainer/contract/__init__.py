@@ -1,7 +1,18 @@
 """The contract between Airflow and the pods: plain, versioned documents. Standard library only."""
 
 from trainer.contract.catalogue import ALL_MODELS, Catalogue, CatalogueError, ModelEntry, Schedule, read_catalogue
-from trainer.contract.evaluation import Comparison, Curve, Details, EvaluationResult, Grid, GroupScore, Interval
+from trainer.contract.evaluation import (
+    Calibration,
+    Comparison,
+    Curve,
+    Details,
+    EvaluationResult,
+    Grid,
+    GroupScore,
+    Interval,
+    LinearBaseline,
+)
+from trainer.contract.evaluation_spec import Breakdown, ChampionModel, CurveSpec, EvaluationSpec, TrainingRows
 from trainer.contract.fields import ContractError
 from trainer.contract.manifest import (
     EarlyStopping,
@@ -15,12 +26,9 @@ from trainer.contract.manifest import (
 from trainer.contract.objects import ObjectExistsError, ObjectStore
 from trainer.contract.outcome import EXIT_CODES, FailureReason, Outcome, TrainingFailure
 from trainer.contract.spec import (
-    ChampionModel,
     CheckpointPolicy,
-    CurveSpec,
     Device,
     Engine,
-    EvaluationSpec,
     Limits,
     Metric,
     Objective,
@@ -32,6 +40,8 @@ from trainer.contract.spec import (
 __all__ = [
     "ALL_MODELS",
     "EXIT_CODES",
+    "Breakdown",
+    "Calibration",
     "Catalogue",
     "CatalogueError",
     "ChampionModel",
@@ -54,6 +64,7 @@ __all__ = [
     "Interval",
     "Limits",
     "LineageEvent",
+    "LinearBaseline",
     "Manifest",
     "Metric",
     "ModelEntry",
@@ -67,6 +78,7 @@ __all__ = [
     "SnapshotRef",
     "TrainingFailure",
     "TrainingResult",
+    "TrainingRows",
     "TrainingSpec",
     "read_catalogue",
 ]

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+from trainer.contract.evaluation import CLASSIFIER_METRICS, REGRESSION_METRICS
+from trainer.contract.evaluation_spec import Breakdown
 from trainer.contract.fields import ContractError, Scalar, decode, require
 from trainer.contract.resources import Resources, check_machine
 from trainer.contract.rules import Rule, check_rules
@@ -109,14 +111,31 @@ class CurveEntry:
     """
 
     feature: str
-    low: int
-    high: int
+    low: float
+    high: float
     groups: Mapping[str, str] = field(default_factory=dict)
     unit: str = ""
     rises: bool = False
 
     def __post_init__(self) -> None:
         require(self.low < self.high, "high", f"is {self.high}; more than low, {self.low}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GatesEntry:
+    """What a version must reach to become champion, beside what it must always do: beat the champion, obey physics.
+
+    Args:
+        beats_baseline: The naive constant prediction must be beaten.
+        beats_linear: The model must not be worse than a linear one beyond the noise.
+        most: Upper bounds of metrics of the evaluation, in its unit.
+        least: Lower bounds of metrics of the evaluation.
+    """
+
+    beats_baseline: bool = True
+    beats_linear: bool = False
+    most: Mapping[str, float] = field(default_factory=dict)
+    least: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,7 +172,9 @@ class ModelEntry:
         splits: Tables of f1_strategy.
         checks: Thresholds of the checks on the snapshot.
         cost: Estimate of what a run costs.
-        curve: What the report shows as a curve.
+        curves: What the report shows as curves.
+        breakdown: By what the report tells the error apart.
+        gates: What a version must reach to become champion.
     """
 
     model_type: ModelName
@@ -185,7 +206,9 @@ class ModelEntry:
     params: Annotated[Mapping[str, Mapping[str, Scalar]], Rule(keys=tuple(Engine))] = field(default_factory=dict)
     splits: Splits = field(default_factory=Splits)
     checks: ChecksEntry = field(default_factory=ChecksEntry)
-    curve: CurveEntry | None = None
+    curves: tuple[CurveEntry, ...] = ()
+    breakdown: tuple[Breakdown, ...] = ()
+    gates: GatesEntry = field(default_factory=GatesEntry)
 
     def __post_init__(self) -> None:
         check_rules(self)
@@ -264,6 +287,25 @@ class Catalogue:
         return found
 
 
+def _check_evaluation(entry: ModelEntry) -> None:
+    """Refuse curves and breakdowns of what is no feature, and gates on what is not measured."""
+    for number, curve in enumerate(entry.curves):
+        for name in (curve.feature, *curve.groups.values()):
+            require(name in entry.features, f"curves[{number}]", f"names {name!r}, which is no feature")
+    for by in entry.breakdown:
+        for name in by.flags.values():
+            require(name in entry.features, f"breakdown {by.name}", f"names {name!r}, which is no feature")
+        clash = by.snapshot_column in (*entry.features, entry.target)
+        require(not clash, f"breakdown {by.name}", f"needs the column {by.snapshot_column!r}; rename the feature")
+    names = [by.name.replace(" ", "_") for by in entry.breakdown]
+    require(len(set(names)) == len(names), "breakdown", "has two of one name")
+    classifier = entry.objective in (Objective.BINARY_LOGISTIC, Objective.MULTICLASS)
+    known = CLASSIFIER_METRICS if classifier else REGRESSION_METRICS
+    for kind in ("most", "least"):
+        for metric in getattr(entry.gates, kind):
+            require(metric in known, f"gates.{kind}.{metric}", f"is no metric of the evaluation: {', '.join(known)}")
+
+
 def read_entry(path: Path) -> ModelEntry:
     """The entry in ``path``.
 
@@ -277,8 +319,7 @@ def read_entry(path: Path) -> ModelEntry:
         fits = type(schema) is int and schema == SCHEMA
         require(fits, "schema", f"is {schema!r}; this package reads schema {SCHEMA}")
         entry = decode(ModelEntry, body, "")
-        for name in (entry.curve.feature, *entry.curve.groups.values()) if entry.curve is not None else ():
-            require(name in entry.features, "curve", f"names {name!r}, which is no feature")
+        _check_evaluation(entry)
         require(entry.model_type == path.stem, "model_type", f"is {entry.model_type!r} in a file named {path.name}")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as e:
         raise CatalogueError(f"{path.name}: is no TOML: {e}") from e

@@ -1,4 +1,4 @@
-"""What is wanted: :class:`TrainingSpec` for the chief, :class:`EvaluationSpec` for the evaluation pod."""
+"""What the chief is to do: :class:`TrainingSpec`."""
 
 from __future__ import annotations
 
@@ -254,67 +254,3 @@ class TrainingSpec(Document):
         if self.early_stopping_rounds:
             rows = self.snapshot.total(self.validation_split) if self.validation_split else 0
             require(rows > 0, "validation_split", "has no rows in the snapshot, and early stopping needs them")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ChampionModel:
-    """The version that serves now, to compare a new one with on the same rows."""
-
-    version: str
-    engine: Engine
-    model_uri: str
-    model_sha256: str
-    features: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CurveSpec:
-    """Predict over ``feature`` from ``low`` to ``high``, for the rows of each of ``groups`` (name to the feature that
-    is 1 in them), everything else as it was.
-    """
-
-    feature: str
-    low: int
-    high: int
-    groups: Mapping[str, str] = field(default_factory=dict)
-    unit: str = ""
-    rises: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EvaluationSpec(Document):
-    """Score one finished model on rows it never saw.
-
-    ``table`` has the columns of :class:`SnapshotRef`; ``split`` picks its rows. ``baseline`` is the naive constant
-    prediction, in the target's unit. ``output`` is the URI of the metrics document to write. ``champion`` is scored on
-    the same rows, where there is one.
-    """
-
-    KIND: ClassVar[str] = "evaluation-spec"
-
-    job_id: str
-    model_type: str
-    engine: Engine
-    objective: Objective
-    model_uri: str
-    model_sha256: str
-    features: tuple[str, ...]
-    table: str
-    split: str
-    output: str
-    target: str = "target"
-    classes: int = 0
-    unit: str = ""
-    baseline: float = 0.0
-    threads: int = 1
-    champion: ChampionModel | None = None
-    curve: CurveSpec | None = None
-
-    def __post_init__(self) -> None:
-        require(
-            bool(JOB_ID.fullmatch(self.job_id)), "job_id", f"is {self.job_id!r}; a DNS label of at most 48 characters"
-        )
-        require(bool(self.features), "features", "is empty")
-        require(bool(TABLE.fullmatch(self.table)), "table", f"is {self.table!r}; expected project.dataset.table")
-        for name in ("model_uri", "output"):
-            require("://" in getattr(self, name), name, f"is {getattr(self, name)!r}; expected a URI")

@@ -1,21 +1,19 @@
-"""What a report shows beside the metrics: effects of features, curves, predicted against actual."""
+"""What a report shows beside the metrics: effects, curves, predicted against actual, calibration, confusion."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from trainer.boosters.engine import BoosterEngine, Floats
-from trainer.contract import Curve, CurveSpec, Details, Grid, Interval, Objective
-from trainer.evaluate.score import DRAWS, LEVEL, Doubles, Integers, Scored
+from trainer.contract import CurveSpec, Details, Grid, Objective
+from trainer.evaluate import calibration, curves
+from trainer.evaluate.score import Doubles, Named, Scored, is_classifier, named
 
 #: Rows that are looked at where all would take minutes, spread evenly over them.
-EFFECT_ROWS, CURVE_ROWS = 300, 1000
+EFFECT_ROWS = 300
 GRID_CELLS = 24
-#: A curve is drawn through at most so many points.
-POINTS = 15
 
 
 def details(
@@ -26,30 +24,41 @@ def details(
     names: Sequence[str],
     *,
     objective: Objective,
-    curve: CurveSpec | None,
+    wanted: Sequence[CurveSpec] = (),
     threads: int = 1,
 ) -> Details:
     """Of a model's ``document`` on ``rows``, whose ``features`` [rows, features] are called ``names``."""
-    some = spread(len(features), EFFECT_ROWS)
+    some = curves.spread(len(features), EFFECT_ROWS)
     sizes = np.abs(engine.contributions(document, features[some], threads)).mean(axis=0)
-    regression = objective not in (Objective.BINARY_LOGISTIC, Objective.MULTICLASS)
-    curves: tuple[Curve, ...] = ()
-    if curve is not None and regression:
-        curves = tuple(_curves(engine, document, rows, features, names, curve, threads))
+    effects = {name: float(size) for name, size in zip(names, sizes, strict=True)}
+    if is_classifier(objective):
+        found = named(rows)
+        return Details(
+            effects=effects,
+            effect_rows=len(some),
+            calibration=calibration.of_classifier(found.chances, found.right),
+            confusion=confusion(found),
+        )
+    predict = engine.predictor(document, threads) if wanted else None
     return Details(
-        effects={name: float(size) for name, size in zip(names, sizes, strict=True)},
+        effects=effects,
         effect_rows=len(some),
-        curves=curves,
-        curve_feature=curve.feature if curve is not None else "",
-        curve_unit=curve.unit if curve is not None else "",
-        curve_rises=curve is not None and curve.rises,
-        grid=grid(rows.target, rows.predictions) if regression else None,
+        curves=tuple(
+            curve
+            for one in wanted
+            if predict is not None
+            for curve in curves.drawn(predict, one, rows.groups, features, names)
+        ),
+        grid=grid(rows.target, rows.predictions),
+        calibration=calibration.of_regression(rows.predictions, rows.target),
     )
 
 
-def spread(rows: int, most: int) -> Integers:
-    """The numbers of at most ``most`` rows, evenly over all of them."""
-    return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))
+def confusion(found: Named) -> tuple[tuple[int, ...], ...]:
+    """Rows of each true class, in order of the class that was named."""
+    classes = found.classes
+    counts = np.bincount(found.labels * classes + found.predicted, minlength=classes**2)
+    return tuple(tuple(int(n) for n in line) for line in counts.reshape(classes, classes))
 
 
 def grid(target: Doubles, predictions: Doubles) -> Grid:
@@ -60,52 +69,3 @@ def grid(target: Doubles, predictions: Doubles) -> Grid:
     counts = np.histogram2d(across, up, bins=[edges, edges])[0]
     cells = tuple(tuple(int(n) for n in line) for line in counts)
     return Grid(edges=tuple(float(edge) for edge in edges), counts=cells)
-
-
-def _curves(
-    engine: BoosterEngine,
-    document: bytes,
-    rows: Scored,
-    features: Floats,
-    names: Sequence[str],
-    curve: CurveSpec,
-    threads: int,
-) -> list[Curve]:
-    predict = engine.predictor(document, threads)
-    place = list(names).index(curve.feature)
-    values = np.unique(np.linspace(curve.low, curve.high, POINTS).round())
-    groups = np.asarray(rows.groups, dtype=str)
-    found = []
-    for name, flag in curve.groups.items() or [("all", "")]:
-        mine = np.flatnonzero(features[:, list(names).index(flag)] == 1) if flag else np.arange(len(features))
-        if not len(mine):
-            continue
-        mine = mine[spread(len(mine), CURVE_ROWS)]
-        changed = features[mine].copy()
-        predictions = np.empty((len(values), len(mine)))
-        for number, value in enumerate(values):
-            changed[:, place] = value
-            predictions[number] = predict(changed)
-        found.append(_curve(name, values, predictions - predictions[:1], groups[mine]))
-    return found
-
-
-def _curve(name: str, values: Doubles, rises: Doubles, groups: npt.NDArray[np.str_]) -> Curve:
-    """From [values, rows] differences to the first value; whole groups are drawn, as for every interval here."""
-    _, index = np.unique(groups, return_inverse=True)
-    counts = np.bincount(index).astype(np.float64)
-    sums = np.stack([np.bincount(index, weights=line) for line in rises])
-    drawn = np.random.default_rng(0).integers(0, len(counts), size=(DRAWS, len(counts)))
-    means = sums[:, drawn].sum(axis=2) / counts[drawn].sum(axis=1)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
-    width = float(values[-1] - values[0])
-    return Curve(
-        name=name,
-        rows=rises.shape[1],
-        at=tuple(float(v) for v in values),
-        mean=tuple(float(v) for v in rises.mean(axis=1)),
-        low=tuple(float(v) for v in low),
-        high=tuple(float(v) for v in high),
-        slope=float(rises[-1].mean()) / width,
-        slope_interval=Interval(low=float(low[-1]) / width, high=float(high[-1]) / width, level=LEVEL),
-    )

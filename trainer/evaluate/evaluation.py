@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from trainer.contract import (
     EvaluationResult,
     EvaluationSpec,
     FailureReason,
+    LinearBaseline,
     Objective,
     TrainingFailure,
 )
@@ -22,8 +24,12 @@ from trainer.contract.objects import sha256
 from trainer.data import read_table
 from trainer.data.reading import split_condition
 from trainer.data.rows import column
+from trainer.evaluate.bootstrap import paired
+from trainer.evaluate.breakdown import broken_down
+from trainer.evaluate.curves import spread
 from trainer.evaluate.details import details
-from trainer.evaluate.score import Score, Scored, losses, paired, score
+from trainer.evaluate.linear import fit
+from trainer.evaluate.score import Score, Scored, is_classifier, losses, macro_f1, named, score, shown
 from trainer.storage import open_store, storage_errors
 
 GROUP = "group_id"
@@ -54,9 +60,14 @@ def evaluate(spec: EvaluationSpec) -> tuple[EvaluationResult, str]:
         features=spec.features,
         threads=spec.threads,
     )
-    rows = read_table(spec.table, (*spec.features, spec.target, GROUP), split_condition(spec.split))
-    predicted, features = _predicted(model, rows, spec.target, GROUP)
+    extra = tuple(by.snapshot_column for by in spec.breakdowns if by.column)
+    rows = read_table(spec.table, (*spec.features, spec.target, GROUP, *extra), split_condition(spec.split))
+    rows = with_target(rows, spec.target)
+    features = matrix(model.features, rows)
+    predicted = _predicted(model, rows, features, spec.target, GROUP)
     scored = score(predicted, model.objective, spec.baseline)
+    values = shown(predicted, model.objective)
+    beside, more = _linear(spec, features, predicted)
     result = EvaluationResult(
         job_id=spec.job_id,
         model_type=spec.model_type,
@@ -65,11 +76,13 @@ def evaluate(spec: EvaluationSpec) -> tuple[EvaluationResult, str]:
         table=spec.table,
         split=spec.split,
         rows=scored.rows,
-        metrics=scored.metrics,
+        metrics={**scored.metrics, **more},
         by_group=scored.by_group,
         intervals=scored.intervals,
         unit=spec.unit,
         comparison=_compared(spec, rows, predicted),
+        linear=beside,
+        breakdowns={by.name: broken_down(by, rows, features, spec.features, values) for by in spec.breakdowns},
         details=details(
             engine_for(model.engine),
             model.document,
@@ -77,7 +90,7 @@ def evaluate(spec: EvaluationSpec) -> tuple[EvaluationResult, str]:
             features,
             model.features,
             objective=model.objective,
-            curve=spec.curve,
+            wanted=spec.curves,
             threads=model.threads,
         ),
     )
@@ -85,6 +98,38 @@ def evaluate(spec: EvaluationSpec) -> tuple[EvaluationResult, str]:
     store = open_store(folder)
     with storage_errors(spec.output):
         return result, store.uri_of(store.create_beside(name, result.to_json().encode()))
+
+
+def _linear(spec: EvaluationSpec, features: Floats, own: Scored) -> tuple[LinearBaseline | None, dict[str, float]]:
+    """A linear model, fitted on training rows, beside the model on the test rows; and its metrics."""
+    wanted = spec.linear
+    if wanted is None:
+        return None, {}
+    columns = (*spec.features, spec.target, "shard", "row_key")
+    rows = read_table(wanted.table, columns, split_condition(wanted.split, wanted.shards))
+    # In a fixed order, and only so many, evenly over all: the same rows whenever this is done again.
+    rows = with_target(rows, spec.target).sort_by([("shard", "ascending"), ("row_key", "ascending")])
+    rows = rows.take(spread(rows.num_rows, wanted.most))
+    fitted = fit(matrix(spec.features, rows), column(rows, spec.target), spec.objective, spec.classes)
+    others = Scored(target=own.target, predictions=fitted.predict(features), groups=own.groups)
+    metric, mine = losses(own, spec.objective)
+    theirs = losses(others, spec.objective)[1]
+    difference, around = paired(mine, theirs, own.groups)
+    beside = LinearBaseline(
+        metric=metric,
+        own=float(mine.mean()),
+        linear=float(theirs.mean()),
+        difference=difference,
+        interval=around,
+        rows=rows.num_rows,
+    )
+    if not is_classifier(spec.objective):
+        return beside, {"linear_mae": beside.linear}
+    found = named(others)
+    return beside, {
+        "linear_log_loss": beside.linear,
+        "linear_macro_f1": macro_f1(found.labels, found.predicted, found.classes),
+    }
 
 
 def _compared(spec: EvaluationSpec, rows: pa.Table, own: Scored) -> Comparison | None:
@@ -143,24 +188,35 @@ def predict_table(model: Model, rows: pa.Table, *, target: str, group: str = GRO
     Raises:
         TrainingFailure: ``DataInvalid`` when a column is missing, or no row is left.
     """
-    return _predicted(model, rows, target, group)[0]
-
-
-def _predicted(model: Model, rows: pa.Table, target: str, group: str) -> tuple[Scored, Floats]:
-    """What ``model`` predicts, and from what: [rows, features] of the rows that have a target."""
     missing = [name for name in (*model.features, target, group) if name not in rows.column_names]
     if missing:
         raise TrainingFailure(FailureReason.DATA_INVALID, f"the rows lack the columns {', '.join(missing)}")
+    known = with_target(rows, target)
+    return _predicted(model, known, matrix(model.features, known), target, group)
+
+
+def with_target(rows: pa.Table, target: str) -> pa.Table:
+    """Those of ``rows`` that have a target.
+
+    Raises:
+        TrainingFailure: ``DataInvalid`` when none has.
+    """
     known = rows.filter(rows[target].is_valid())
     if not known.num_rows:
         message = f"none of {rows.num_rows} rows has a value in column {target!r}; there is nothing to score"
         raise TrainingFailure(FailureReason.DATA_INVALID, message)
-    features = np.empty((known.num_rows, len(model.features)), np.float32)
-    for number, name in enumerate(model.features):
-        features[:, number] = column(known, name)
+    return known
+
+
+def matrix(features: Sequence[str], rows: pa.Table) -> Floats:
+    """[rows, features], NaN where a value is missing."""
+    return np.column_stack([column(rows, name).astype(np.float32) for name in features])
+
+
+def _predicted(model: Model, rows: pa.Table, features: Floats, target: str, group: str) -> Scored:
     predictions = engine_for(model.engine).predict(model.document, features, threads=model.threads)
-    groups = [str(name) for name in known[group].to_pylist()]
-    return Scored(target=column(known, target), predictions=predictions, groups=groups), features
+    groups = [str(name) for name in rows[group].to_pylist()]
+    return Scored(target=column(rows, target), predictions=predictions, groups=groups)
 
 
 def _download(uri: str, expected: str) -> bytes:

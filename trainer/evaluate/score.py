@@ -1,7 +1,4 @@
-"""Scores of predictions, by group and overall, with an interval by a bootstrap over groups.
-
-Rows of one race share their weather, their track and their drivers' form, so whole races are drawn, not rows.
-"""
+"""Scores of predictions, by group and overall, with intervals by a bootstrap over groups."""
 
 from __future__ import annotations
 
@@ -12,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.contract import FailureReason, GroupScore, Interval, Objective, TrainingFailure
+from trainer.evaluate import calibration
+from trainer.evaluate.bootstrap import Drawn, between
 
-Floats = npt.NDArray[np.float64]
-Doubles = Floats
+Doubles = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-DRAWS = 2000
-LEVEL = 0.95
 #: Probabilities are kept this far from 0 and 1, so that one sure mistake does not make the log loss infinite.
 SMALLEST = 1e-15
 
@@ -41,8 +37,8 @@ class Scored:
     ``groups`` is each row's group.
     """
 
-    target: Floats
-    predictions: Floats
+    target: Doubles
+    predictions: Doubles
     groups: Sequence[str]
 
     def __post_init__(self) -> None:
@@ -51,6 +47,25 @@ class Scored:
             if bad or not len(values):
                 message = f"{bad} of {len(values)} values of the {name} are not finite numbers; nothing can be scored"
                 raise TrainingFailure(FailureReason.DATA_INVALID, message)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Named:
+    """What a classifier says of each row: [rows] true ``labels``, ``predicted`` labels, 1 where it is ``right``,
+    ``chances`` of the class that it names, and its ``loss``.
+    """
+
+    classes: int
+    labels: Integers
+    predicted: Integers
+    right: Doubles
+    chances: Doubles
+    loss: Doubles
+
+
+def is_classifier(objective: Objective) -> bool:
+    """Whether predictions are probabilities of classes."""
+    return objective in (Objective.BINARY_LOGISTIC, Objective.MULTICLASS)
 
 
 def score(rows: Scored, objective: Objective, baseline: float = 0.0, seed: int = 0) -> Score:
@@ -65,101 +80,107 @@ def score(rows: Scored, objective: Objective, baseline: float = 0.0, seed: int =
     Raises:
         TrainingFailure: ``DataInvalid`` when there are no rows, or classes that the model does not know.
     """
-    if objective in (Objective.BINARY_LOGISTIC, Objective.MULTICLASS):
-        return _classifier(rows, seed)
-    return _regression(rows, baseline, seed)
+    return _classifier(rows, seed) if is_classifier(objective) else _regression(rows, baseline, seed)
 
 
-def losses(rows: Scored, objective: Objective) -> tuple[str, Floats]:
+def shown(rows: Scored, objective: Objective) -> Doubles:
+    """What a group's score is the mean of, for each row (rows,): the absolute error, or whether the class is right."""
+    return named(rows).right if is_classifier(objective) else np.abs(rows.predictions - rows.target)
+
+
+def losses(rows: Scored, objective: Objective) -> tuple[str, Doubles]:
     """The metric that two models are compared by, lower is better, and its value for each row (rows,)."""
-    if objective not in (Objective.BINARY_LOGISTIC, Objective.MULTICLASS):
-        return "test_mae", np.abs(rows.predictions - rows.target)
-    probabilities = _by_class(rows.predictions)
-    chosen = probabilities[np.arange(len(rows.target)), rows.target.astype(np.int64)]
-    return "log_loss", -np.log(np.clip(chosen, SMALLEST, 1.0))
+    if is_classifier(objective):
+        return "log_loss", named(rows).loss
+    return "test_mae", np.abs(rows.predictions - rows.target)
 
 
-def paired(own: Floats, other: Floats, groups: Sequence[str], seed: int = 0) -> tuple[float, Interval]:
-    """The mean difference of two models' losses of the same rows, and its interval when whole groups are drawn."""
-    index, counts = _indexed(groups)
-    sums = np.bincount(index, weights=own - other, minlength=len(counts)).astype(np.float64)
-    return float((own - other).mean()), interval(sums, counts, seed)
+def named(rows: Scored) -> Named:
+    """What a classifier says of each row.
 
-
-def _by_class(probabilities: Floats) -> Floats:
-    if probabilities.ndim == 1:
-        return np.column_stack((1 - probabilities, probabilities))
-    return probabilities
-
-
-def _indexed(groups: Sequence[str]) -> tuple[npt.NDArray[np.intp], Floats]:
-    """Each row's group as a number, and the rows of each group."""
-    names, index = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    return index, np.bincount(index, minlength=len(names)).astype(np.float64)
-
-
-def _regression(rows: Scored, baseline: float, seed: int) -> Score:
-    error = np.abs(rows.predictions - rows.target)
-    naive = np.abs(baseline - rows.target)
-    per_row = {"test_mae": error, "baseline_mae": naive}
-    metrics = {name: float(values.mean()) for name, values in per_row.items()}
-    metrics["rmse"] = float(np.sqrt(np.mean(error**2)))
-    return _scored(rows, metrics, error, {"test_mae": error, "baseline_mae": naive}, seed)
-
-
-def _classifier(rows: Scored, seed: int) -> Score:
-    probabilities = _by_class(rows.predictions)
-    labels = rows.target.astype(np.int64)
-    classes = probabilities.shape[1]
+    Raises:
+        TrainingFailure: ``DataInvalid`` when the target has classes that the model does not know.
+    """
+    chances = rows.predictions
+    if chances.ndim == 1:
+        chances = np.column_stack((1 - chances, chances))
+    labels, classes = rows.target.astype(np.int64), chances.shape[1]
     unknown = sorted({int(v) for v in np.unique(labels) if not 0 <= v < classes})
     if unknown or not np.array_equal(labels, rows.target):
         message = f"the target has values that are none of the model's classes 0 to {classes - 1}: {unknown[:5]}"
         raise TrainingFailure(FailureReason.DATA_INVALID, message)
-    predicted = np.argmax(probabilities, axis=1)
-    right = (predicted == labels).astype(np.float64)
-    chosen = np.clip(probabilities[np.arange(len(labels)), labels], SMALLEST, 1.0)
-    loss = -np.log(chosen)
-    metrics = {
-        "accuracy": float(right.mean()),
-        "baseline_accuracy": float(np.bincount(labels, minlength=classes).max() / len(labels)),
-        "log_loss": float(loss.mean()),
-        "macro_f1": macro_f1(labels, predicted, classes),
-    }
-    return _scored(rows, metrics, right, {"accuracy": right, "log_loss": loss}, seed)
-
-
-def macro_f1(labels: Integers, predicted: npt.NDArray[np.intp], classes: int) -> float:
-    """The mean over classes of the harmonic mean of precision and recall; a class that never occurs is left out."""
-    values = []
-    for number in range(classes):
-        hits = np.count_nonzero((labels == number) & (predicted == number))
-        named, there = np.count_nonzero(predicted == number), np.count_nonzero(labels == number)
-        if named + there:
-            values.append(2 * hits / (named + there))
-    return float(np.mean(values))
-
-
-def interval(sums: Floats, counts: Floats, seed: int, draws: int = DRAWS) -> Interval:
-    """The interval of ``sum(sums) / sum(counts)`` when groups are drawn with replacement; one entry a group."""
-    generator = np.random.default_rng(seed)
-    drawn = generator.integers(0, len(sums), size=(draws, len(sums)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(low=float(low), high=float(high), level=LEVEL)
-
-
-def _scored(
-    rows: Scored, metrics: Mapping[str, float], shown: Floats, with_interval: Mapping[str, Floats], seed: int
-) -> Score:
-    names, index = np.unique(np.asarray(rows.groups, dtype=str), return_inverse=True)
-    counts = np.bincount(index, minlength=len(names)).astype(np.float64)
-    means = np.bincount(index, weights=shown, minlength=len(names)) / counts
-    groups = (
-        GroupScore(group=str(name), rows=int(n), value=float(v))
-        for name, n, v in zip(names, counts, means, strict=True)
+    predicted = np.argmax(chances, axis=1)
+    return Named(
+        classes=classes,
+        labels=labels,
+        predicted=predicted,
+        right=(predicted == labels).astype(np.float64),
+        chances=chances.max(axis=1),
+        loss=-np.log(np.clip(chances[np.arange(len(labels)), labels], SMALLEST, 1.0)),
     )
-    intervals = {
-        name: interval(np.bincount(index, weights=values, minlength=len(names)).astype(np.float64), counts, seed)
-        for name, values in with_interval.items()
+
+
+def _regression(rows: Scored, baseline: float, seed: int) -> Score:
+    error, naive, target = np.abs(rows.predictions - rows.target), np.abs(baseline - rows.target), rows.target
+    drawn = Drawn(rows.groups, seed)
+    metrics = {
+        "test_mae": float(error.mean()),
+        "baseline_mae": float(naive.mean()),
+        "rmse": float(np.sqrt(np.mean(error**2))),
     }
-    return Score(rows=len(rows.target), metrics=metrics, by_group=tuple(groups), intervals=intervals)
+    intervals = {
+        "test_mae": drawn.mean(error),
+        "baseline_mae": drawn.mean(naive),
+        "rmse": between(np.sqrt(drawn.means(error**2))),
+    }
+    away = target - target.mean()
+    if away.any():  # the share of nothing that is explained is no number
+        metrics["r2"] = 1 - float(error @ error) / float(away @ away)
+        varied = drawn.means(away**2) - drawn.means(away) ** 2
+        known = varied > 0
+        intervals["r2"] = between(1 - drawn.means(error**2)[known] / varied[known])
+    return Score(rows=len(target), metrics=metrics, by_group=_by_group(drawn, error), intervals=intervals)
+
+
+def _classifier(rows: Scored, seed: int) -> Score:
+    found, drawn = named(rows), Drawn(rows.groups, seed)
+    labels, count = found.labels, np.bincount(found.labels, minlength=found.classes)
+    most = np.full(len(labels), int(count.argmax()))
+    metrics = {
+        "accuracy": float(found.right.mean()),
+        "baseline_accuracy": float(count.max() / len(labels)),
+        "log_loss": float(found.loss.mean()),
+        "macro_f1": macro_f1(labels, found.predicted, found.classes),
+        "baseline_macro_f1": macro_f1(labels, most, found.classes),
+        "calibration_error": calibration.expected_error(calibration.of_classifier(found.chances, found.right)),
+    }
+    claimed, there = (np.eye(found.classes)[values] for values in (found.predicted, labels))
+    counts = (np.column_stack([drawn.sums(line) for line in of.T]) for of in (claimed * there, claimed, there))
+    intervals = {
+        "accuracy": drawn.mean(found.right),
+        "log_loss": drawn.mean(found.loss),
+        "macro_f1": between(_mean_f1(*counts)),
+    }
+    return Score(rows=len(labels), metrics=metrics, by_group=_by_group(drawn, found.right), intervals=intervals)
+
+
+def macro_f1(labels: Integers, predicted: Integers, classes: int) -> float:
+    """The mean over classes of the harmonic mean of precision and recall; a class that never occurs is left out."""
+    hits = np.bincount(labels[labels == predicted], minlength=classes)
+    claimed, there = (np.bincount(values, minlength=classes) for values in (predicted, labels))
+    return float(_mean_f1(hits[None, :], claimed[None, :], there[None, :])[0])
+
+
+def _mean_f1(hits: Doubles | Integers, claimed: Doubles | Integers, there: Doubles | Integers) -> Doubles:
+    """From [sets of rows, classes] counts to [sets of rows]."""
+    size = (claimed + there).astype(np.float64)
+    values = np.divide(2 * hits, size, out=np.zeros_like(size), where=size > 0)
+    return np.asarray(values.sum(axis=1) / (size > 0).sum(axis=1))
+
+
+def _by_group(drawn: Drawn, values: Doubles) -> tuple[GroupScore, ...]:
+    means = drawn.by_group(values) / drawn.rows
+    return tuple(
+        GroupScore(group=str(name), rows=int(n), value=float(v))
+        for name, n, v in zip(drawn.names, drawn.rows, means, strict=True)
+    )

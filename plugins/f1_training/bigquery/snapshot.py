@@ -70,13 +70,16 @@ def training_part(plan: RunPlan) -> Part:
 
 
 def evaluation_part(plan: RunPlan) -> Part:
-    """Test rows, for the evaluation only.
+    """Test rows, for the evaluation only, with the columns that it breaks the error down by.
 
     Raises:
         ContractError: a name cannot be used in SQL.
     """
     tables = {"test_table": sql.table(_source(plan, plan.test_split))}
-    text = sql.render(sql.load("snapshot/evaluation.sql"), {**_columns(plan.entry), **tables})
+    columns = _columns(plan.entry)
+    texts = {by.snapshot_column: by.column for by in plan.entry.breakdown if by.column}
+    columns["columns"] = sql.joined_columns(columns.pop("features"), sql.texts(texts))
+    text = sql.render(sql.load("snapshot/evaluation.sql"), {**columns, **tables})
     parameters: dict[str, Parameter] = {
         "test_split": ("STRING", plan.test_split),
         "logical_shards": ("INT64", plan.entry.logical_shards),

@@ -85,6 +85,16 @@ def numbers(names: Sequence[str]) -> Fragment:
     return Fragment(",\n        ".join(f"{as_number(name).text} AS {column(name).text}" for name in names))
 
 
+def texts(names: Mapping[str, str]) -> Fragment:
+    """A list of columns as STRING, each under another name: from that name to the column's."""
+    return Fragment(",\n        ".join(f"{as_text(old).text} AS {column(new).text}" for new, old in names.items()))
+
+
+def joined_columns(*lists: Fragment) -> Fragment:
+    """Lists of columns as one; an empty list adds nothing."""
+    return Fragment(",\n        ".join(some.text for some in lists if some.text))
+
+
 def joined_text(names: Sequence[str]) -> Fragment:
     """Columns as one text, in order; a NULL is as an empty text, so that the key of a row is never NULL."""
     separated = ", '|', ".join(f"COALESCE({as_text(name).text}, '')" for name in names)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from f1_training.core.plan import RunPlan
 from trainer.contract import (
     ChampionModel,
@@ -13,6 +15,7 @@ from trainer.contract import (
     OutputUris,
     SnapshotRef,
     TrainingResult,
+    TrainingRows,
     TrainingSpec,
     layout,
 )
@@ -21,6 +24,8 @@ from trainer.contract.resources import cpus
 
 #: The split of the rows that are only there to be read once.
 PROBE_SPLIT = "preflight"
+#: The linear baseline has few numbers to learn: more rows change nothing that can be seen.
+LINEAR_ROWS = 50_000
 
 
 def training_spec(plan: RunPlan, snapshot: SnapshotRef, attempt: int) -> TrainingSpec:
@@ -61,9 +66,15 @@ def training_spec(plan: RunPlan, snapshot: SnapshotRef, attempt: int) -> Trainin
 
 
 def evaluation_spec(
-    plan: RunPlan, snapshot: SnapshotRef, result: TrainingResult, champion: ChampionModel | None = None
+    plan: RunPlan,
+    snapshot: SnapshotRef,
+    result: TrainingResult,
+    champion: ChampionModel | None = None,
+    training: SnapshotRef | None = None,
 ) -> EvaluationSpec:
-    """Score the trained model on the snapshot of the test split, and the ``champion`` beside it."""
+    """Score the trained model on the snapshot of the test split, and beside it the ``champion`` and a linear model,
+    which is fitted on rows of the snapshot ``training``.
+    """
     entry = plan.entry
     return EvaluationSpec(
         job_id=plan.job_id,
@@ -81,17 +92,31 @@ def evaluation_spec(
         baseline=entry.baseline,
         threads=threads(plan),
         champion=champion,
-        curve=None
-        if entry.curve is None
-        else CurveSpec(
-            feature=entry.curve.feature,
-            low=entry.curve.low,
-            high=entry.curve.high,
-            groups=entry.curve.groups,
-            unit=entry.curve.unit,
-            rises=entry.curve.rises,
+        curves=tuple(
+            CurveSpec(
+                feature=curve.feature,
+                low=curve.low,
+                high=curve.high,
+                groups=curve.groups,
+                unit=curve.unit,
+                rises=curve.rises,
+            )
+            for curve in entry.curves
         ),
+        breakdowns=entry.breakdown,
+        linear=None if training is None else linear_rows(training, plan.train_split),
     )
+
+
+def linear_rows(training: SnapshotRef, split: str, most: int = LINEAR_ROWS) -> TrainingRows | None:
+    """Whole shards, evenly over those that have rows, that together have about ``most``: what is read is paid for."""
+    rows = training.rows.get(split, ())
+    filled = [shard for shard, count in enumerate(rows) if count]
+    if not filled:
+        return None
+    wanted = min(len(filled), math.ceil(len(filled) * most / sum(rows)))
+    shards = tuple(filled[number * len(filled) // wanted] for number in range(wanted))
+    return TrainingRows(table=training.table, split=split, shards=shards, most=most)
 
 
 def probe_spec(plan: RunPlan, rows: int, device: Device) -> ProbeSpec:

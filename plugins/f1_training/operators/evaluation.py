@@ -45,8 +45,8 @@ class EvaluationOperator(JobOperator):
         from trainer.contract import TrainingResult
 
         made = TrainingResult.from_json(read_object(self.trained["result_uri"]))
-        snapshot = decode(SnapshotRef, self.snapshots["evaluation"], "snapshot")
-        spec = evaluation_spec(plan, snapshot, made, self._champion(plan))
+        rows, training = (decode(SnapshotRef, self.snapshots[name], "snapshot") for name in ("evaluation", "training"))
+        spec = evaluation_spec(plan, rows, made, self._champion(plan), training)
         settings = job_settings(plan, self.purpose, attempt)
         return Bundle(main=evaluation_job(spec, settings), queued=bool(settings.queue))
 

@@ -70,7 +70,7 @@ class RegisterModelOperator(BaseOperator):
             card = model_card(plan, self._inputs(plan), made, evaluation)
             registry = Registry(plan.settings.uris.models)
             registered = registry.register(card, read_object(made.model_uri))
-            decision = decide(evaluation)
+            decision = decide(evaluation, plan.entry.gates)
             html = page(registered.card, decision).encode()
             self.report_uri = registry.attach(registered.card, REPORT, html, "text/html; charset=utf-8")
             champion, reason = _promoted(registry, registered.card, decision)

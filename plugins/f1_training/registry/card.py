@@ -16,7 +16,9 @@ from trainer.contract import (
     TrainingResult,
     TrainingSpec,
 )
+from trainer.contract.evaluation import IN_UNIT
 from trainer.contract.fields import Document, require
+from trainer.contract.resources import Resources
 
 CARD = "model_card.json"
 
@@ -26,7 +28,9 @@ class ModelCard(Document):
     """One version of one model. ``booster`` is the file beside the card, ``baseline`` the naive constant prediction.
 
     ``registered_at`` is when the run was due, not when this was written: writing the same version twice gives the same
-    bytes. ``test_snapshot`` has the rows that ``evaluation`` was made on.
+    bytes. ``test_snapshot`` has the rows that ``evaluation`` was made on. ``simulated_target`` says so where no public
+    measurement is behind the target. ``machine`` is what each worker asked for. What came to cards later is optional:
+    a registry holds old ones.
     """
 
     KIND: ClassVar[str] = "model-card"
@@ -54,6 +58,9 @@ class ModelCard(Document):
     test_snapshot: SnapshotRef
     result: TrainingResult
     evaluation: EvaluationResult
+    class_names: tuple[str, ...] = ()
+    simulated_target: str = ""
+    machine: str = ""
 
     def __post_init__(self) -> None:
         require(self.sha256 == self.result.sha256, "sha256", "is not that of the training result")
@@ -99,7 +106,15 @@ def model_card(plan: RunPlan, inputs: Inputs, result: TrainingResult, evaluation
         test_snapshot=inputs.test_snapshot,
         result=result,
         evaluation=evaluation,
+        class_names=entry.class_names,
+        simulated_target=entry.simulated_target,
+        machine=_machine(entry.resources),
     )
+
+
+def _machine(asked: Resources) -> str:
+    size = f"{asked.cpu} CPUs, {asked.memory}"
+    return f"{asked.machine_type} ({size})" if asked.machine_type else size
 
 
 def metrics_shown(card: ModelCard) -> dict[str, float]:
@@ -116,9 +131,8 @@ def metrics_shown(card: ModelCard) -> dict[str, float]:
     if shown:
         shown["final_loss"] = shown.get("validation", shown.get("train", 0.0))
     suffix = f"_{card.unit}" if card.unit else ""
-    in_unit = ("test_mae", "baseline_mae", "rmse")
     for name, value in card.evaluation.metrics.items():
-        shown[f"{name}{suffix}" if name in in_unit else name] = value
+        shown[f"{name}{suffix}" if name in IN_UNIT else name] = value
     if "accuracy" in card.evaluation.metrics:
         shown["test"] = shown["final_accuracy"] = card.evaluation.metrics["accuracy"]
     elif "test_mae" in card.evaluation.metrics:

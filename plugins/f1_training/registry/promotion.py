@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainer.contract import Comparison, EvaluationResult
+from trainer.contract.catalogue import GatesEntry
+from trainer.contract.evaluation import IN_UNIT
 
 #: (metric of the model, the same of the naive baseline, whether lower is better)
 PAIRS = (("test_mae", "baseline_mae", True), ("accuracy", "baseline_accuracy", False))
-#: Metrics in the target's unit.
-IN_UNIT = ("test_mae",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,23 +20,32 @@ class Decision:
     reason: str
 
 
-def decide(evaluation: EvaluationResult) -> Decision:
-    """A version becomes champion if it beats the naive baseline, and the champion by more than the noise.
+def decide(evaluation: EvaluationResult, gates: GatesEntry | None = None) -> Decision:
+    """A version becomes champion if it passes ``gates``, and beats the champion by more than the noise.
 
     The noise is the interval of the difference on the same rows: all of it must be on the better side. An equal model
     is no better, so the champion stays. Before all that, what physics says of a curve must hold.
     """
-    against_physics = _against_physics(evaluation)
-    if against_physics is not None:
-        return against_physics
-    against_baseline = _against_baseline(evaluation)
+    wanted = gates or GatesEntry()
+    refused = _against_physics(evaluation) or _out_of_bounds(evaluation, wanted)
+    if refused is not None:
+        return refused
+    passed = []
+    if wanted.beats_baseline:
+        passed.append(_against_baseline(evaluation))
+    if wanted.beats_linear:
+        passed.append(_against_linear(evaluation))
+    for found in passed:
+        if not found.promote:
+            return found
+    reason = "; ".join(found.reason for found in passed)
     comparison = evaluation.comparison
-    if not against_baseline.promote or comparison is None:
-        return against_baseline
+    if comparison is None:
+        return Decision(promote=True, reason=reason or "there is no champion")
     words = told(comparison, evaluation.unit)
     if comparison.interval is None:
-        return Decision(promote=True, reason=f"{against_baseline.reason}; {words}")
-    return Decision(promote=comparison.interval.high < 0, reason=f"{words}; {against_baseline.reason}")
+        return Decision(promote=True, reason="; ".join(filter(None, (reason, words))))
+    return Decision(promote=comparison.interval.high < 0, reason="; ".join(filter(None, (words, reason))))
 
 
 def told(comparison: Comparison, unit: str) -> str:
@@ -55,16 +64,51 @@ def told(comparison: Comparison, unit: str) -> str:
 
 def _against_physics(evaluation: EvaluationResult) -> Decision | None:
     """A refusal when a curve that must rise falls beyond its noise: its planner would hear that old tyres are quick."""
-    details = evaluation.details
-    if details is None or not details.curve_rises:
-        return None
-    wrong = [curve for curve in details.curves if not curve.slope_interval.high >= 0]
+    curves = evaluation.details.drawn if evaluation.details is not None else ()
+    wrong = [curve for curve in curves if curve.rises and not curve.slope_interval.high >= 0]
     if not wrong:
         return None
     unit = f" {evaluation.unit}" if evaluation.unit else ""
-    named = ", ".join(f"{curve.name} ({curve.slope:+.3g}{unit} a unit)" for curve in wrong)
-    reason = f"physics: other things equal the prediction must rise with {details.curve_feature}, and falls for {named}"
+    named = [
+        f"{feature}, and falls for "
+        + ", ".join(f"{c.name} ({c.slope:+.3g}{unit} a unit)" for c in wrong if c.feature == feature)
+        for feature in dict.fromkeys(curve.feature for curve in wrong)
+    ]
+    reason = f"physics: other things equal the prediction must rise with {'; with '.join(named)}"
     return Decision(promote=False, reason=reason)
+
+
+def _out_of_bounds(evaluation: EvaluationResult, gates: GatesEntry) -> Decision | None:
+    """A refusal when a metric is not where the model's gates want it; one that was not measured is not there either."""
+    problems = []
+    for metric, bound, most in [
+        *((name, value, True) for name, value in sorted(gates.most.items())),
+        *((name, value, False) for name, value in sorted(gates.least.items())),
+    ]:
+        unit = f" {evaluation.unit}" if evaluation.unit and metric in IN_UNIT else ""
+        wanted = f"the gates of this model want {'at most' if most else 'at least'} {bound:.6g}{unit}"
+        value = evaluation.metrics.get(metric)
+        if value is None:
+            problems.append(f"{metric} was not measured; {wanted}")
+        elif not (value <= bound if most else value >= bound):
+            problems.append(f"{metric} is {value:.6g}{unit}; {wanted}")
+    return Decision(promote=False, reason="; ".join(problems)) if problems else None
+
+
+def _against_linear(evaluation: EvaluationResult) -> Decision:
+    """Trees that are worse than a straight line beyond the noise are not worth serving."""
+    found = evaluation.linear
+    if found is None:
+        return Decision(promote=False, reason="there is no linear baseline to compare with, and the gates want one")
+    worse = not found.interval.low <= 0
+    unit = f" {evaluation.unit}" if evaluation.unit and found.metric in IN_UNIT else ""
+    low, high = found.interval.low, found.interval.high
+    reason = (
+        f"{found.metric} {found.own:.6g}{unit} is {'worse' if worse else 'no worse'} than the linear baseline's "
+        f"{found.linear:.6g}{unit}: difference {found.difference:+.4g}{unit}, "
+        f"{found.interval.level:.0%} between {low:+.4g} and {high:+.4g}"
+    )
+    return Decision(promote=not worse, reason=reason)
 
 
 def _against_baseline(evaluation: EvaluationResult) -> Decision:

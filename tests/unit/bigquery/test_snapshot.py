@@ -61,6 +61,20 @@ def test_every_feature_is_a_number_under_its_own_name(make: Any) -> None:
     assert "WHERE `lap_delta_eligible`" in text
 
 
+def test_columns_to_break_the_error_down_by_are_text_and_in_the_evaluation_only() -> None:
+    plan = make_plan()
+    text = evaluation_part(plan).query.sql
+    assert (
+        "CAST(`circuit_id` AS STRING) AS `by_circuit`,\n        CAST(`compound` AS STRING) AS `by_compound`,\n        CAST(`season` AS STRING) AS `by_season`"
+        in text
+    )
+    assert "CAST(`tire_age_laps` AS STRING) AS `by_stint_length`\nFROM" in text
+    assert "by_compound" not in text, "its groups are features"
+    assert "by_" not in training_part(plan).query.sql
+    without = replace(plan, entry=replace(plan.entry, breakdown=()))
+    assert "AS `quali_gap_ms`\nFROM" in evaluation_part(without).query.sql
+
+
 def test_a_snapshot_knows_its_rows_by_shard() -> None:
     plan = make_plan(dry_run=True)
     counts = [

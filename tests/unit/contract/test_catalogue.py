@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from trainer.contract import Catalogue, CatalogueError, ContractError, Engine, ModelEntry, Schedule, read_catalogue
-from trainer.contract.catalogue import FOLDER, check_workers, device_for, read_entry, with_engine
+from trainer.contract.catalogue import FOLDER, GatesEntry, check_workers, device_for, read_entry, with_engine
 
 GOOD = (FOLDER / "tire_degradation.toml").read_text()
 
@@ -90,6 +90,16 @@ WRONG = [
     ('cpu = "1"', 'cpu = "4"\ntier = "small"', "chief_resources.cpu: is 4; of an n1-standard-4 a pod can have 3"),
     ("schema = 1", "schema = 1 =", "is no TOML: Expected newline or end of document after a statement (at line "),
     ("rounds = 800", "rounds = 800\nrounds = 9", "is no TOML: Cannot overwrite a value (at line "),
+    ('feature = "fuel_fraction"', 'feature = "fuel"', "curves[1]: names 'fuel', which is no feature"),
+    ('SOFT = "compound_soft"', 'SOFT = "soft"', "curves[0]: names 'soft', which is no feature"),
+    ("low = 1\n", "low = 40\n", "curves[0].high: is 35.0; more than low, 40.0"),
+    ('name = "season"', 'name = "circuit"', "breakdown: has two of one name"),
+    (
+        "beats_baseline = true",
+        "most = { tset_mae = 1 }",
+        "gates.most.tset_mae: is no metric of the evaluation: test_mae",
+    ),
+    ("beats_baseline = true", "least = { accuracy = 1 }", "gates.least.accuracy: is no metric"),
 ]
 
 
@@ -117,6 +127,14 @@ def test_a_model_cannot_have_the_name_of_all_of_them(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD.replace('"tire_degradation"', '"all"', 1), "all")
     with pytest.raises(CatalogueError, match=r"all\.toml: model_type: is 'all', which means every model"):
         read_entry(path)
+
+
+def test_an_entry_of_before_there_were_gates_and_curves_is_complete(tmp_path: Path) -> None:
+    start, end = GOOD.index("# What a set costs"), GOOD.index("[splits]")
+    path = tmp_path / "tire_degradation.toml"
+    path.write_text(GOOD[:start] + GOOD[end:])
+    entry = read_entry(path)
+    assert (entry.curves, entry.breakdown, entry.gates) == ((), (), GatesEntry())
 
 
 def test_one_bad_file_breaks_no_other_model(tmp_path: Path) -> None:

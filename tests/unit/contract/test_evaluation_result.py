@@ -28,6 +28,14 @@ def test_the_golden_document_of_version_1_still_reads() -> None:
     assert EvaluationResult.from_json(RESULT.to_json()) == RESULT
 
 
+def test_a_document_of_before_there_were_several_curves_still_reads() -> None:
+    read = EvaluationResult.from_json(GOLDEN.with_name("evaluation-result-one-curve.v1.json").read_text())
+    assert read.details is not None
+    (curve,) = read.details.drawn
+    assert (curve.feature, curve.unit, curve.rises, curve.slope) == ("tire_age_laps", "laps", True, 26.5)
+    assert EvaluationResult.from_json(read.to_json()).details == read.details
+
+
 def test_groups_must_add_up() -> None:
     with pytest.raises(ContractError, match="rows: is 4, the groups have 3"):
         replace(RESULT, rows=4)

@@ -7,7 +7,8 @@ import pytest
 
 from trainer.boosters import engine_for
 from trainer.contract import CurveSpec, Engine, Objective
-from trainer.evaluate.details import GRID_CELLS, details, grid, spread
+from trainer.evaluate.curves import points, spread
+from trainer.evaluate.details import GRID_CELLS, details, grid
 from trainer.evaluate.score import Scored
 
 NAMES = ("age", "soft", "hard", "other")
@@ -29,11 +30,11 @@ class Known:
         return np.tile([-4.0, 2.0, 1.0, 0.0], (len(features), 1))
 
 
-def found(objective: Objective = Objective.ABSOLUTE_ERROR, curve: CurveSpec | None = CURVE) -> Any:
+def found(objective: Objective = Objective.ABSOLUTE_ERROR, curves: tuple[CurveSpec, ...] = (CURVE,)) -> Any:
     predictions = Known().predictor(b"")(FEATURES)
     scored = Scored(target=predictions + RNG.normal(0, 5, ROWS), predictions=predictions, groups=RACES)
     engine: Any = Known()
-    return details(engine, b"", scored, FEATURES, NAMES, objective=objective, curve=curve)
+    return details(engine, b"", scored, FEATURES, NAMES, objective=objective, wanted=curves)
 
 
 def test_a_curve_is_the_rise_of_its_own_rows() -> None:
@@ -48,9 +49,27 @@ def test_a_curve_is_the_rise_of_its_own_rows() -> None:
 
 def test_a_group_without_rows_has_no_curve_and_a_classifier_none_at_all() -> None:
     assert "WET" not in [curve.name for curve in found().curves]
-    assert found(Objective.MULTICLASS).curves == ()
-    assert found(Objective.MULTICLASS).grid is None
-    assert found(curve=None).curves == ()
+    assert found(curves=()).curves == ()
+    chances = np.tile([0.7, 0.2, 0.1], (ROWS, 1))
+    scored = Scored(target=np.arange(ROWS) % 3.0, predictions=chances, groups=RACES)
+    engine: Any = Known()
+    got = details(engine, b"", scored, FEATURES, NAMES, objective=Objective.MULTICLASS, wanted=(CURVE,))
+    assert (got.curves, got.grid) == ((), None)
+    assert got.confusion == ((400, 0, 0), (400, 0, 0), (400, 0, 0))
+    assert got.calibration is not None
+    assert (got.calibration.rows, got.calibration.actual) == ((1200,), pytest.approx((1 / 3,)))
+
+
+def test_each_curve_says_what_it_is_over_and_a_share_is_no_whole_number() -> None:
+    share = CurveSpec(feature="other", low=0, high=1, unit="share", rises=False)
+    got = found(curves=(CURVE, share)).curves
+    assert [(c.name, c.feature, c.rises) for c in got] == [
+        ("SOFT", "age", True), ("HARD", "age", True), ("all", "other", False),
+    ]  # fmt: skip
+    assert (got[2].at[0], got[2].at[-1], len(got[2].at)) == (0.0, 1.0, 15)
+    assert got[2].slope == 0
+    assert points(1, 35)[1] == 3
+    assert points(0, 5)[1] == pytest.approx(5 / 14)
 
 
 def test_effects_are_mean_sizes() -> None:
@@ -62,6 +81,7 @@ def test_the_grid_has_every_row_once_and_a_good_model_on_the_diagonal() -> None:
     assert counts.shape == (GRID_CELLS, GRID_CELLS)
     assert counts.sum() == ROWS
     assert np.trace(counts) > 0.7 * ROWS
+    assert found().calibration.slope == pytest.approx(1, abs=0.01)
     assert sum(np.array(grid(np.ones(5), np.ones(5)).counts).ravel()) == 5
 
 

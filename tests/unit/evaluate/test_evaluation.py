@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from trainer.contract import (
+    Breakdown,
     ChampionModel,
     Engine,
     EvaluationResult,
@@ -18,6 +19,7 @@ from trainer.contract import (
     Objective,
     Outcome,
     TrainingFailure,
+    TrainingRows,
 )
 from trainer.contract.objects import sha256
 from trainer.evaluate import evaluation
@@ -31,8 +33,20 @@ ROWS = pa.table(
         "b": [0.0] * 4,
         "target": [1.0, 2.0, 4.0, None],
         "group_id": ["monza", "spa", "spa", "spa"],
+        "by_season": ["2025", "2025", "2026", "2026"],
     }
 )
+SHARDS = np.repeat([1, 3], 50)
+TRAINING = pa.table(
+    {
+        "a": np.tile(np.arange(50.0) / 10, 2),
+        "b": np.zeros(100),
+        "target": np.tile(np.arange(50.0) / 5 - 1, 2),
+        "shard": SHARDS,
+        "row_key": np.arange(100)[::-1],
+    }
+)
+TABLES = {"p.d.t": ROWS, "p.d.training": TRAINING}
 
 
 def champion(folder: Path, document: bytes = b"b", features: tuple[str, ...] = ("a", "b")) -> ChampionModel:
@@ -60,10 +74,16 @@ class ColumnEngine:
         return np.where(np.arange(features.shape[1]) == ["a", "b"].index(document.decode()), features, 0.0)
 
 
+def _read(table: str, columns: Any, restriction: str) -> pa.Table:
+    expected = {"p.d.t": "split = 'test'", "p.d.training": "split = 'train' AND shard IN (1, 3)"}
+    assert restriction == expected[table]
+    return TABLES[table].select(list(columns))
+
+
 @pytest.fixture(autouse=True)
 def _engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "engine_for", lambda _engine: ColumnEngine())
-    monkeypatch.setattr(evaluation, "read_table", lambda table, columns, restriction: ROWS.select(list(columns)))
+    monkeypatch.setattr(evaluation, "read_table", _read)
 
 
 @pytest.fixture
@@ -92,6 +112,44 @@ def test_the_document_says_what_was_found(spec: EvaluationSpec, tmp_path: Path) 
     assert (result.rows, result.unit) == (3, "ms")
     assert result.metrics["test_mae"] == pytest.approx(1.0)
     assert [(g.group, g.rows) for g in result.by_group] == [("monza", 1), ("spa", 2)]
+
+
+def test_a_linear_model_is_scored_on_the_same_rows(spec: EvaluationSpec) -> None:
+    wanted = TrainingRows(table="p.d.training", split="train", shards=(1, 3), most=60)
+    result, _ = evaluation.evaluate(replace(spec, linear=wanted))
+    found = result.linear
+    assert found is not None
+    assert (found.metric, found.own, found.rows) == ("test_mae", result.metrics["test_mae"], 60)
+    # It learns 2a - 1, which at 1, 4 and 3 is 1, 7 and 5; targets are 1, 2 and 4.
+    assert found.linear == pytest.approx((0 + 5 + 1) / 3, abs=0.1)
+    assert result.metrics["linear_mae"] == found.linear
+    assert found.difference == pytest.approx(found.own - found.linear)
+    assert found.interval.high <= 0, "of both races the model is the better one"
+    assert EvaluationResult.from_json(result.to_json()) == result
+
+
+def test_a_linear_classifier_is_compared_by_log_loss_and_f1(
+    spec: EvaluationSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = ROWS.set_column(0, "a", pa.array([0.2, 0.9, 0.4, None])).set_column(2, "target", pa.array([0.0, 1, 1, None]))
+    training = TRAINING.set_column(2, "target", pa.array(np.tile((np.arange(50) > 24) * 1.0, 2)))
+    monkeypatch.setitem(TABLES, "p.d.t", rows)
+    monkeypatch.setitem(TABLES, "p.d.training", training)
+    wanted = TrainingRows(table="p.d.training", split="train", shards=(1, 3), most=1000)
+    result, _ = evaluation.evaluate(replace(spec, linear=wanted, objective=Objective.BINARY_LOGISTIC))
+    assert result.linear is not None
+    assert (result.linear.metric, result.linear.rows) == ("log_loss", 100)
+    assert result.linear.own == pytest.approx(-np.log([0.8, 0.9, 0.4]).mean())
+    assert result.metrics["linear_log_loss"] == result.linear.linear
+    assert result.metrics["linear_macro_f1"] == pytest.approx((0.5 + 0) / 2), "no row reaches the boundary, 2.45"
+    assert result.details is not None
+    assert result.details.confusion == ((1, 0), (1, 1))
+
+
+def test_the_error_is_broken_down_by_columns_that_are_no_features(spec: EvaluationSpec) -> None:
+    result, _ = evaluation.evaluate(replace(spec, breakdowns=(Breakdown(name="season", column="season"),)))
+    assert [(g.group, g.rows, g.value) for g in result.breakdowns["season"]] == [("2025", 2, 1.0), ("2026", 1, 1.0)]
+    assert EvaluationResult.from_json(result.to_json()) == result
 
 
 def test_another_result_is_not_replaced(spec: EvaluationSpec, tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from trainer.contract import FailureReason, Objective, TrainingFailure
-from trainer.evaluate.score import Scored, interval, losses, paired, score
+from trainer.evaluate.bootstrap import Drawn, paired
+from trainer.evaluate.score import Scored, losses, score
 
 
 def rows(target: list[float], predictions: object, groups: list[str]) -> Scored:
@@ -17,7 +18,15 @@ def test_a_regression_by_hand() -> None:
     assert got.metrics["test_mae"] == pytest.approx(1.0)
     assert got.metrics["baseline_mae"] == pytest.approx(1.0)
     assert got.metrics["rmse"] == pytest.approx((5 / 3) ** 0.5)
+    mean = 7 / 3
+    assert got.metrics["r2"] == pytest.approx(1 - 5 / sum((v - mean) ** 2 for v in (1, 2, 4)))
     assert [(g.group, g.rows, g.value) for g in got.by_group] == [("a", 2, 1.5), ("b", 1, 0.0)]
+
+
+def test_a_target_that_never_varies_has_no_r2() -> None:
+    got = score(rows([2.0, 2.0], [1.0, 2.0], ["a", "b"]), Objective.SQUARED_ERROR)
+    assert "r2" not in got.metrics
+    assert "r2" not in got.intervals
 
 
 def test_a_binary_classifier_by_hand() -> None:
@@ -27,6 +36,9 @@ def test_a_binary_classifier_by_hand() -> None:
     assert got.metrics["log_loss"] == pytest.approx(-np.log([0.9, 0.8, 0.4, 0.8]).mean())
     # Class 0: precision 1/2, recall 1; class 1: precision 1, recall 2/3.
     assert got.metrics["macro_f1"] == pytest.approx((2 / 3 + 0.8) / 2)
+    # Class 1 is named always: precision 3/4, recall 1; class 0 never.
+    assert got.metrics["baseline_macro_f1"] == pytest.approx((6 / 7 + 0) / 2)
+    assert got.metrics["calibration_error"] == pytest.approx((0.1 + 2 * 0.2 + 0.6) / 4)
 
 
 def test_a_sure_mistake_has_a_large_but_finite_loss() -> None:
@@ -41,8 +53,31 @@ def test_the_interval_holds_the_metric_and_is_the_same_every_time() -> None:
     scored = Scored(target=target, predictions=target * 0.5, groups=[f"race {i % 20}" for i in range(400)])
     first, again = (score(scored, Objective.SQUARED_ERROR, seed=3) for _ in range(2))
     assert first == again
-    for name in ("test_mae", "baseline_mae"):
+    assert first.metrics["r2"] == pytest.approx(0.75, abs=0.01)
+    for name in ("test_mae", "baseline_mae", "rmse", "r2"):
         assert first.intervals[name].low < first.metrics[name] < first.intervals[name].high
+
+
+def test_f1_is_scikit_learn_s_and_its_interval_is_of_whole_races() -> None:
+    from sklearn.metrics import f1_score
+
+    generator = np.random.default_rng(5)
+    labels = generator.integers(0, 4, 900)
+    chances = generator.dirichlet(np.ones(4), 900) + 0.6 * np.eye(4)[labels]
+    chances /= chances.sum(axis=1, keepdims=True)
+    races = np.array([f"race {n}" for n in np.arange(900) % 15])
+    got = score(Scored(target=labels.astype(float), predictions=chances, groups=races.tolist()), Objective.MULTICLASS)
+    predicted = chances.argmax(axis=1)
+    assert got.metrics["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+    # The same by drawing rows of whole races again and again.
+    places = [np.flatnonzero(races == name) for name in sorted(set(races))]
+    drawn = []
+    for _ in range(300):
+        some = np.concatenate([places[n] for n in generator.integers(0, 15, 15)])
+        drawn.append(f1_score(labels[some], predicted[some], average="macro"))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    assert got.intervals["macro_f1"].low == pytest.approx(low, abs=0.008)
+    assert got.intervals["macro_f1"].high == pytest.approx(high, abs=0.008)
 
 
 def test_equal_models_differ_by_nothing() -> None:
@@ -74,14 +109,14 @@ def test_classifiers_are_compared_by_their_log_loss() -> None:
 
 def test_the_interval_of_a_mean_is_about_two_standard_errors_wide() -> None:
     values = np.random.default_rng(1).normal(10, 2, size=100)
-    got = interval(values, np.ones(100), seed=0, draws=4000)
+    got = Drawn([f"race {n}" for n in range(100)], draws=4000).mean(values)
     assert got.high - got.low == pytest.approx(2 * 1.96 * 2 / 10, rel=0.15)
 
 
 def test_rows_of_a_group_are_drawn_together() -> None:
     # Two races that disagree: whatever their number of rows, the interval spans both.
-    sums, counts = np.array([0.0, 1000.0]), np.array([1000.0, 1000.0])
-    got = interval(sums, counts, seed=0)
+    values = np.repeat([0.0, 1.0], 1000)
+    got = Drawn(["a"] * 1000 + ["b"] * 1000).mean(values)
     assert (got.low, got.high) == (0.0, 1.0)
 
 

@@ -82,7 +82,7 @@ def bundle(plan: RunPlan, attempt: int = 1) -> Bundle:
 
 
 def evaluation(plan: RunPlan) -> Bundle:
-    spec = evaluation_spec(plan, held_out_snapshot(plan), training_result(plan))
+    spec = evaluation_spec(plan, held_out_snapshot(plan), training_result(plan), training=training_snapshot(plan))
     return Bundle(main=evaluation_job(spec, job_settings(plan, Purpose.EVALUATE, 1)))
 
 

@@ -1,5 +1,6 @@
 """A card tells where a model comes from, and metrics have plain names with their unit."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,18 @@ from f1_training.core.specs import training_spec
 from f1_training.registry.card import Inputs, ModelCard, lineage_summary, metrics_shown, model_card
 from f1_training.registry.promotion import decide
 from tests.fakes.run_plan import evaluation_result, held_out_snapshot, make_plan, training_result, training_snapshot
-from trainer.contract import ContractError, Curve, Details, GroupChange, Interval, LineageEvent
+from trainer.contract import (
+    ContractError,
+    Curve,
+    Details,
+    GroupChange,
+    Interval,
+    LineageEvent,
+    LinearBaseline,
+    Metric,
+    Objective,
+)  # fmt: skip
+from trainer.contract.catalogue import GatesEntry
 
 PLAN = make_plan()
 RESULT = training_result(PLAN)
@@ -83,6 +95,47 @@ def test_a_metric_that_is_not_a_number_is_not_promoted() -> None:
     assert not decide(replace(EVALUATION, metrics={"test_mae": float("nan"), "baseline_mae": 807.0})).promote
 
 
+@pytest.mark.parametrize(
+    ("gates", "promote", "reason"),
+    [
+        (GatesEntry(most={"test_mae": 600.0}), True, "beats the naive baseline"),
+        (GatesEntry(most={"test_mae": 557.0}, least={"rmse": 1.0}), True, "beats the naive baseline"),
+        (
+            GatesEntry(most={"test_mae": 500.0, "rmse": 700.0}), False,
+            "want at most 700 ms; test_mae is 557 ms; the gates of this model want at most 500 ms",
+        ),
+        (GatesEntry(least={"r2": 0.5}), False, "r2 is 0.4; the gates of this model want at least 0.5"),
+        (GatesEntry(most={"linear_mae": 1.0}), False, "linear_mae was not measured; the gates of this model want at most 1 ms"),
+        (GatesEntry(beats_linear=True), False, "there is no linear baseline to compare with"),
+        (GatesEntry(beats_baseline=False), True, "there is no champion"),
+    ],
+)  # fmt: skip
+def test_what_a_model_s_gates_want(gates: GatesEntry, promote: bool, reason: str) -> None:
+    metrics = {"test_mae": 557.0, "baseline_mae": 807.0, "rmse": 800.0, "r2": 0.4}
+    decision = decide(replace(EVALUATION, metrics=metrics), gates)
+    assert decision.promote is promote
+    assert reason in decision.reason
+
+
+def test_a_bound_on_what_is_not_a_number_is_not_kept() -> None:
+    metrics = {"test_mae": 557.0, "baseline_mae": 807.0, "r2": float("nan")}
+    assert not decide(replace(EVALUATION, metrics=metrics), GatesEntry(least={"r2": 0.1})).promote
+
+
+@pytest.mark.parametrize(("low", "high", "promote"), [(-9.0, -2.0, True), (-9.0, 3.0, True), (1.0, 9.0, False)])
+def test_only_what_is_worse_than_a_linear_model_beyond_the_noise_is_refused(
+    low: float, high: float, promote: bool
+) -> None:
+    linear = LinearBaseline(
+        metric="test_mae", own=557.0, linear=557.0 - (low + high) / 2, difference=(low + high) / 2,
+        interval=Interval(low=low, high=high), rows=900,
+    )  # fmt: skip
+    decision = decide(replace(EVALUATION, linear=linear), GatesEntry(beats_linear=True))
+    assert decision.promote is promote
+    assert ("no worse" if promote else "is worse than the linear baseline's") in decision.reason
+    assert decide(replace(EVALUATION, linear=linear)).promote, "nobody asked for it"
+
+
 def curve(name: str, slope: float) -> Curve:
     return Curve(
         name=name, rows=9, at=(1.0, 35.0), mean=(0.0, 34 * slope), low=(0.0, 0.0), high=(0.0, 0.0), slope=slope,
@@ -94,7 +147,9 @@ def curve(name: str, slope: float) -> Curve:
     ("slopes", "rises", "promoted"),
     [((30.0, 1.0), True, True), ((30.0, -1.0), True, False), ((-1.0, -1.0), False, True)],
 )
-def test_what_physics_says_of_a_curve_must_hold(slopes: tuple[float, ...], rises: bool, promoted: bool) -> None:
+def test_what_physics_says_of_the_one_curve_of_an_old_document_must_hold(
+    slopes: tuple[float, ...], rises: bool, promoted: bool
+) -> None:
     curves = tuple(curve(f"C{n}", slope) for n, slope in enumerate(slopes))
     details = Details(effects={}, effect_rows=1, curves=curves, curve_feature="tire_age_laps", curve_rises=rises)
     metrics = {"test_mae": 557.0, "baseline_mae": 807.0}
@@ -102,3 +157,50 @@ def test_what_physics_says_of_a_curve_must_hold(slopes: tuple[float, ...], rises
     assert decision.promote is promoted
     if not promoted:
         assert "must rise with tire_age_laps, and falls for C1 (-1 ms a unit)" in decision.reason
+
+
+def test_each_curve_that_must_rise_is_looked_at() -> None:
+    curves = (
+        replace(curve("SOFT", -2.0), feature="tire_age_laps", rises=True),
+        replace(curve("HARD", 3.0), feature="tire_age_laps", rises=True),
+        replace(curve("all", -5.0), feature="fuel_fraction", rises=True),
+        replace(curve("all", -7.0), feature="turns"),
+    )
+    decision = decide(replace(EVALUATION, details=Details(effects={}, effect_rows=1, curves=curves)))
+    assert not decision.promote
+    assert decision.reason == (
+        "physics: other things equal the prediction must rise with tire_age_laps, and falls for SOFT (-2 ms a unit); "
+        "with fuel_fraction, and falls for all (-5 ms a unit)"
+    )
+
+
+def test_a_card_of_before_there_were_these_fields_still_reads() -> None:
+    old = json.loads(CARD.to_json())
+    for name in ("class_names", "simulated_target", "machine"):
+        del old[name]
+    for name in ("linear", "breakdowns"):
+        del old["evaluation"][name]
+    one = {"at": [1.0, 2.0], "mean": [0.0, 1.0], "low": [0.0, 1.0], "high": [0.0, 1.0], "slope": -1.0, "name": "SOFT"}
+    old["evaluation"]["details"] = {
+        "effects": {"stint": 1.0}, "effect_rows": 9, "curve_feature": "tire_age_laps", "curve_unit": "laps",
+        "curve_rises": True, "grid": None, "curves": [{**one, "rows": 5, "slope_interval": {"low": -2.0, "high": -0.5, "level": 0.95}}],
+    }  # fmt: skip
+    card = ModelCard.from_json(json.dumps(old))
+    assert (card.machine, card.class_names, card.evaluation.linear) == ("", (), None)
+    assert card.evaluation.details is not None
+    (found,) = card.evaluation.details.drawn
+    assert (found.feature, found.unit, found.rises) == ("tire_age_laps", "laps", True)
+    assert "rise with tire_age_laps, and falls for SOFT" in decide(card.evaluation).reason
+
+
+def test_a_card_says_what_a_worker_asked_for_and_what_is_simulated() -> None:
+    assert CARD.machine == "n1-standard-8 (6 CPUs, 24Gi)"
+    entry = replace(
+        PLAN.entry,
+        simulated_target="by our simulator",
+        class_names=("calm", "hard"),
+        objective=Objective.MULTICLASS,
+        metric=Metric.MULTI_LOG_LOSS,
+    )
+    card = model_card(replace(PLAN, entry=entry), INPUTS, RESULT, EVALUATION)
+    assert (card.simulated_target, card.class_names) == ("by our simulator", ("calm", "hard"))
