@@ -432,7 +432,7 @@ def test_an_evaluation_is_a_job_of_its_own(task: Task) -> None:
     operator = EvaluationOperator(
         task_id="evaluate",
         plan=plan.to_xcom(),
-        snapshots={"evaluation": encode(held_out_snapshot(plan))},
+        snapshots={"training": encode(training_snapshot(plan)), "evaluation": encode(held_out_snapshot(plan))},
         trained={"result_uri": outcome.result_uri},
     )
     operator.connect = lambda _plan: task.cluster  # type: ignore[method-assign, assignment, return-value]
