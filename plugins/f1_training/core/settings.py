@@ -46,8 +46,8 @@ class Datasets:
     """BigQuery datasets. ``raw`` holds tables as they came, ``strategy`` those that models are trained on, made of them
     by way of ``candidates``. Snapshots for training and for evaluation are written to ``staging`` and ``evaluation``.
 
-    The account that training runs as may read ``staging`` only, so that it cannot see a test row. The evaluation reads
-    both: test rows from ``evaluation``, and from ``staging`` rows to fit the linear baseline on.
+    Training reads ``staging`` only, so an account of its own need not see a test row. The evaluation reads both: test
+    rows from ``evaluation``, and from ``staging`` rows to fit the linear baseline on.
     """
 
     raw: str = "f1_raw"

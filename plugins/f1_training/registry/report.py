@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-from f1_training.core import plots
-from f1_training.core.plots import Line
 from f1_training.registry.card import ModelCard, lineage_summary, metrics_shown
 from f1_training.registry.promotion import Decision, told
+from f1_training.registry.report_figures import curves_by_feature, figures
+from trainer.contract import Interval
+from trainer.contract.evaluation import IN_UNIT
 
 REPORT = "report.html"
-#: Effects that are shown; the smallest say nothing.
-EFFECTS = 20
+#: Metrics beside those of the naive baseline.
+NAIVE = (("test_mae", "baseline_mae"), ("accuracy", "baseline_accuracy"), ("macro_f1", "baseline_macro_f1"))
 #: Names of metrics for scripts, which say again what another one does.
 SAID_TWICE = ("test", "final_loss", "final_accuracy")
 
@@ -31,78 +32,61 @@ def page(card: ModelCard, decision: Decision) -> str:
         card=card,
         decision=decision,
         comparison=told(evaluation.comparison, card.unit) if evaluation.comparison is not None else "",
-        metrics={name: value for name, value in metrics_shown(card).items() if name not in SAID_TWICE},
-        intervals=evaluation.intervals,
-        curves=evaluation.details.curves if evaluation.details is not None else (),
-        curve_unit=evaluation.details.curve_unit if evaluation.details is not None else "",
+        tiles=tiles(card),
+        beside=beside(card),
+        curves=curves_by_feature(evaluation.details),
         figures=drawn,
         facts=_facts(card),
-        lineage=lineage_summary(card.result.lineage),
-        seconds=card.result.seconds,
+        lineage=list(zip(card.result.lineage, lineage_summary(card.result.lineage), strict=True)),
+        seconds=sorted(card.result.seconds.items()),
     )
 
 
-def figures(card: ModelCard) -> dict[str, str]:
-    """The plots by their headings; one without data is empty."""
-    evaluation, details = card.evaluation, card.evaluation.details
-    unit = card.unit or "value"
-    regression = "test_mae" in evaluation.metrics
-    error = f"mean absolute error ({unit})" if regression else "accuracy (share)"
-    found: dict[str, str] = {}
-    if details is not None and details.curves:
-        found["What a set costs as it gets older"] = plots.lines(
-            [Line(name=c.name, x=c.at, y=c.mean, low=c.low, high=c.high) for c in details.curves],
-            x=f"{details.curve_feature} ({details.curve_unit or 'value'})",
-            y=f"change of {card.target} ({unit})",
-            title=f"Prediction over {details.curve_feature}",
-        )
-    history = [
-        Line(name=name, x=tuple(float(n + 1) for n in range(len(values))), y=values)
-        for name, values in sorted(card.result.history.items())
+def tiles(card: ModelCard) -> list[tuple[str, float, Interval | None]]:
+    """The metrics that are worth a large number, each with its interval."""
+    intervals, unit = card.evaluation.intervals, f"_{card.unit}" if card.unit else ""
+    of = {f"{name}{unit}" if name in IN_UNIT else name: name for name in card.evaluation.metrics}
+    return [
+        (name, value, intervals.get(of.get(name, "")))
+        for name, value in metrics_shown(card).items()
+        if name not in SAID_TWICE
     ]
-    found["Learning curves"] = plots.lines(
-        history, x="boosting rounds", y=f"{card.result.metric} ({unit})", title="Metric by boosting round"
-    )
-    if details is not None and details.grid is not None:
-        found["Predicted against actual"] = plots.cells(
-            details.grid.counts,
-            details.grid.edges,
-            x=f"actual {card.target} ({unit})",
-            y=f"predicted ({unit})",
-            title="Predicted against actual",
-        )
-    by_race = {group.group: group.value for group in evaluation.by_group}
-    rows = {group.group: f"{group.rows:,} rows" for group in evaluation.by_group}
-    found["By circuit"] = plots.bars(by_circuit(card), x=error, title="Error by circuit")
-    found["By race"] = plots.bars(by_race, x=error, title="Error by race", notes=rows)
-    if details is not None:
-        largest = sorted(details.effects.items(), key=lambda item: -item[1])[:EFFECTS]
-        effect = unit if regression else "log-odds"
-        found["What moves a prediction"] = plots.bars(
-            dict(largest), x=f"mean size of the contribution ({effect})", title="Effect of each feature"
-        )
+
+
+def beside(card: ModelCard) -> list[tuple[str, ...]]:
+    """Against whom, by which metric, its own value, the other's, the difference and its interval."""
+    evaluation, found = card.evaluation, []
+    champion, linear, metrics = evaluation.comparison, evaluation.linear, evaluation.metrics
+    if champion is not None and champion.interval is not None:
+        values = (champion.own, champion.champion, champion.difference)
+        found.append(_compared(f"champion {champion.version}", champion.metric, values, champion.interval, card.unit))
+    elif champion is not None:
+        found.append((f"champion {champion.version}", champion.problem, "", "", "", ""))
+    if linear is not None:
+        values = (linear.own, linear.linear, linear.difference)
+        name = f"linear model of {linear.rows:,} rows"
+        found.append(_compared(name, linear.metric, values, linear.interval, card.unit))
+    for metric, naive in NAIVE:
+        if metric in metrics and naive in metrics:
+            values = (metrics[metric], metrics[naive], metrics[metric] - metrics[naive])
+            found.append(_compared("naive baseline", metric, values, None, card.unit))
     return found
 
 
-def by_circuit(card: ModelCard) -> dict[str, float]:
-    """The error of each grand prix over all its races, the largest first; none where groups are no races."""
-    sums: dict[str, tuple[float, int]] = {}
-    for group in card.evaluation.by_group:
-        season, _, rest = group.group.partition("_R")
-        name = rest.partition("_")[2]
-        if not season.isdecimal() or not name:
-            return {}
-        value, rows = sums.get(name, (0.0, 0))
-        sums[name] = value + group.value * group.rows, rows + group.rows
-    means = {name: value / rows for name, (value, rows) in sums.items()}
-    return dict(sorted(means.items(), key=lambda item: -item[1]))
+def _compared(
+    name: str, metric: str, values: tuple[float, float, float], between: Interval | None, unit: str
+) -> tuple[str, ...]:
+    own, other, difference = values
+    shown = f" {unit}" if unit and metric in IN_UNIT else ""
+    around = f"{between.level:.0%}: {between.low:+.4g} to {between.high:+.4g}{shown}" if between is not None else ""
+    return name, metric, f"{own:.5g}{shown}", f"{other:.5g}{shown}", f"{difference:+.4g}{shown}", around
 
 
 def _facts(card: ModelCard) -> Mapping[str, Any]:
     result, spec, test = card.result, card.spec, card.test_snapshot
     return {
         "Trained": f"{result.rounds:,} of at most {spec.rounds:,} rounds with {result.workers} workers, {card.engine}",
-        "Seconds": ", ".join(f"{name} {value:.1f}" for name, value in sorted(result.seconds.items())),
+        "Machine of a worker": card.machine or "not recorded",
         "Training rows": ", ".join(f"{rows:,} {split}" for split, rows in sorted(result.rows.items())),
         "Training snapshot": f"{spec.snapshot.table}, taken {spec.snapshot.created_at or 'at an unknown time'}",
         "Test snapshot": f"{test.table}, {card.evaluation.rows:,} rows of {len(card.evaluation.by_group)} races",

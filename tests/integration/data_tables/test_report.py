@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +17,17 @@ from selenium.webdriver.common.by import By
 from f1_training.core.results import report
 from f1_training.data.report import as_json, page
 from f1_training.registry import report as model_report
+from f1_training.registry.card import ModelCard
 from f1_training.registry.promotion import Decision
+from f1_training.registry.report_figures import figures
 from tests.fakes import laps_archive
 from tests.integration import browser
 from tests.integration.data_tables.conftest import NUMBERS, Pipeline, settings_for
 from tests.integration.data_tables.test_damage import DAMAGES
-from tests.unit.registry.test_report import card
+from tests.unit.registry.test_report import card, classifier_card
 
+#: Kept by CI, for people to look at.
+SCREENSHOTS = Path(__file__).parents[3] / "var" / "screenshots"
 pytestmark = [
     pytest.mark.timeout(400),
     pytest.mark.browser,
@@ -82,23 +88,54 @@ def test_what_failed_comes_first_and_every_plot_has_axes(client: bigquery.Client
         assert width <= driver.execute_script("return window.innerWidth"), "the page scrolls sideways on a phone"
 
 
-def test_a_version_s_report_opens_from_a_file(tmp_path: Path) -> None:
+@contextlib.contextmanager
+def seen_as(driver: webdriver.Chrome, scheme: str, width: int) -> Iterator[None]:
+    """The page as somebody sees it who prefers ``scheme``, ``width`` CSS pixels wide."""
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    yield
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def screenshot(driver: webdriver.Chrome, name: str) -> None:
+    """The whole page, to be looked at by a person."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    taken = driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
+    (SCREENSHOTS / f"{name}.png").write_bytes(base64.b64decode(taken["data"]))
+
+
+@pytest.mark.parametrize(("name", "made"), [("regression", card), ("classifier", classifier_card)])
+def test_a_version_s_report_opens_from_a_file(tmp_path: Path, name: str, made: Callable[[], ModelCard]) -> None:
     file = tmp_path / "report.html"
-    file.write_text(model_report.page(card(), Decision(promote=True, reason="it beats the champion")))
+    file.write_text(model_report.page(made(), Decision(promote=True, reason="it beats the champion")))
     with chromium(tmp_path / "profile") as driver:
         driver.get("about:blank")
         driver.get_log("performance")
         driver.get(file.as_uri())
+        backgrounds = set()
+        for scheme, width in (("light", 1400), ("dark", 1400), ("light", 390), ("dark", 390)):
+            with seen_as(driver, scheme, width):
+                screenshot(driver, f"report-{name}-{scheme}-{width}")
+                page_width, window = driver.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+                assert window == width
+                assert page_width <= width, "the page scrolls sideways"
+                script = "return ['backgroundColor', 'color'].map(n => getComputedStyle(document.body)[n])"
+                backgrounds.add((scheme, *driver.execute_script(script)))
+                for plot in driver.find_elements(By.TAG_NAME, "svg"):
+                    assert plot.size["height"] > 30
+                    assert plot.size["width"] >= 400, "too small to read; it scrolls in its frame instead"
+        assert len(backgrounds) == 2, "two schemes, two looks"
         plots = driver.find_elements(By.TAG_NAME, "svg")
-        assert len(plots) == 6
+        assert len(plots) == len([svg for svg in figures(made()).values() if svg])
         for plot in plots:
             assert plot.get_attribute("aria-label")
-            assert plot.size["height"] > 50
             assert plot.find_elements(By.CSS_SELECTOR, "line.axis")
+            below, beside = (text.text for text in plot.find_elements(By.CSS_SELECTOR, "text.label"))
+            assert re.search(r"\(.+\)", below), f"{below!r} has no unit"
+            assert beside
         assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
         asked = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
         urls = {m["params"]["request"]["url"] for m in asked if m["method"] == "Network.requestWillBeSent"}
         assert urls == {file.as_uri()}, "the page asks for something else"
-        driver.set_window_size(400, 900)
-        width = driver.execute_script("return document.documentElement.scrollWidth")
-        assert width <= driver.execute_script("return window.innerWidth"), "the page scrolls sideways on a phone"

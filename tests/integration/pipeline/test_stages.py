@@ -75,6 +75,14 @@ def test_from_laps_to_a_champion(settings: Any, tmp_path: Path) -> None:
     assert champion is not None
     assert champion.card.sha256 == made["sha256"]
     assert champion.card.result.rows["train"] == sum(champion.card.spec.snapshot.rows["train"])
+    found = champion.card.evaluation
+    assert found.linear is not None
+    assert 0 < found.linear.rows <= champion.card.result.rows["train"]
+    assert {c.feature for c in found.details.drawn} == {"tire_age_laps", "fuel_fraction"}  # type: ignore[union-attr]
+    assert list(found.breakdowns) == ["circuit", "compound", "season", "stint length"]
+    for name, groups in found.breakdowns.items():
+        assert sum(group.rows for group in groups) == found.rows, name
+    assert [group.group for group in found.breakdowns["stint length"]] == ["1-5", "6-10", "11-20", "21-30", "31+"]
 
     # Cleared after all went well: the next attempt finds that nothing is left to train, and the model is the same.
     again = run.execute("train", "evaluate", "register")
