@@ -89,7 +89,7 @@ def _facts(card: ModelCard) -> Mapping[str, Any]:
         "Machine of a worker": card.machine or "not recorded",
         "Training rows": ", ".join(f"{rows:,} {split}" for split, rows in sorted(result.rows.items())),
         "Training snapshot": f"{spec.snapshot.table}, taken {spec.snapshot.created_at or 'at an unknown time'}",
-        "Test snapshot": f"{test.table}, {card.evaluation.rows:,} rows of {len(card.evaluation.by_group)} races",
+        "Test snapshot": f"{test.table}, {card.evaluation.rows:,} rows of {len(card.evaluation.by_group)} groups",
         "Scanned": f"{spec.snapshot.bytes_scanned + test.bytes_scanned:,} bytes in BigQuery",
         "Libraries": ", ".join(f"{name} {version}" for name, version in sorted(result.libraries.items())),
         "Code": f"f1-training {card.package_version}, image {card.image}",

@@ -127,11 +127,12 @@ def _confusion(card: ModelCard, details: Details | None) -> str:
 def _breakdowns(card: ModelCard) -> dict[str, str]:
     """The error by whatever the evaluation broke it down by; by circuit and race where it did not."""
     found = {name: _bars(card, name, groups) for name, groups in card.evaluation.breakdowns.items()}
+    means = by_circuit(card)
     if "circuit" not in found:
-        means = by_circuit(card)
         title = "Error by circuit"
         found = {"circuit": plots.bars(means, x=_error(card), y="circuit", title=title), **found}
-    found["race"] = _bars(card, "race", card.evaluation.by_group)
+    group = "race" if means else "group"
+    found[group] = _bars(card, group, card.evaluation.by_group)
     return {f"By {name}": svg for name, svg in found.items()}
 
 

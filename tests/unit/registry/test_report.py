@@ -186,6 +186,7 @@ def test_a_circuit_s_error_is_that_of_all_its_laps() -> None:
     assert next(iter(by_circuit(card()))) == "australia"
     other = replace(card(), evaluation=replace(card().evaluation, by_group=(replace(RACES[0], group="x", rows=400),)))
     assert by_circuit(other) == {}
+    assert {"By group"} == {name for name in figures(other) if name in ("By group", "By race")}
 
 
 def test_a_version_without_details_has_a_page_too() -> None:
