@@ -55,7 +55,7 @@ locals {
   ]
   denied = {
     pods = {
-      accounts    = ["trainer", "evaluator", "serving"]
+      accounts    = ["trainer", "evaluator", "serving", "nodes"]
       permissions = concat(local.no_delete, local.no_tables, local.no_infrastructure, local.no_identity, local.no_vertex)
     }
     # Airflow moves data and starts jobs. It makes no machines itself, and nobody's rights.
