@@ -108,7 +108,7 @@ class Module:
         if unknown:
             raise ExpressionError(f"{self.address or 'root'}: no such variables: {', '.join(unknown)}")
         for name, block in self._blocks["variable"].items():
-            self._variable(name)
+            self.variable(name)
             for rule in block.get("validation", []):
                 if not self._evaluate(rule["condition"], self._look_up):
                     raise ExpressionError(f"var.{name}: {self._evaluate(rule['error_message'], self._look_up)}")
@@ -193,7 +193,7 @@ class Module:
     def _look_up(self, name: str) -> Any:
         if name in ("var", "local", "module", "data"):
             return _Lazy(
-                {"var": self._variable, "local": self._local, "module": self._outputs, "data": self._data}[name]
+                {"var": self.variable, "local": self._local, "module": self._outputs, "data": self._data}[name]
             )
         if name == "path":
             return {"module": str(self.folder.relative_to(self.root))}
@@ -201,7 +201,8 @@ class Module:
             return _Lazy(lambda named: self._referred(name, named))
         raise ExpressionError(f"{self.address or 'root'}: {name!r} is not known")
 
-    def _variable(self, name: str) -> Any:
+    def variable(self, name: str) -> Any:
+        """The value of a variable, or its default."""
         if name in self.inputs:
             return self.inputs[name]
         block = self._blocks["variable"].get(name)

@@ -105,7 +105,6 @@ variable "ranges" {
   type = object({
     nodes         = string
     pods          = string
-    services      = string
     airflow       = string
     control_plane = string
     composer      = string
@@ -113,7 +112,6 @@ variable "ranges" {
   default = {
     nodes         = "10.10.0.0/20"
     pods          = "10.12.0.0/16"
-    services      = "10.11.0.0/20"
     airflow       = "10.10.16.0/24"
     control_plane = "172.16.0.0/28"
     composer      = "100.64.128.0/20"

@@ -79,6 +79,12 @@ def test_row_6_no_pod_deletes_or_replaces_anything(where: str) -> None:
     assert ours(REPLACE, bucket(where)) == {"airflow"}
 
 
+@pytest.mark.parametrize("name", PODS)
+def test_row_4_what_is_denied_was_not_granted_either(name: str) -> None:
+    granted = replace(access(), denied={}).anywhere(account(name))
+    assert not granted & access().denied[account(name)]
+
+
 def test_row_6_the_custom_role_can_create_and_read_and_no_more() -> None:
     assert set(one("google_project_iam_custom_role")["permissions"]) == {CREATE, GET, LIST}
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from composer.policy.firewall import End, Firewall, Packet, Rule
+from composer.policy.page import REPOSITORY
 from tests.unit.terraform.infrastructure import account, firewall, of_type, one, plan, root
 
-RANGES = dict(root().inputs).get("ranges") or root()._variable("ranges")
+RANGES = root().variable("ranges")
 NODE = frozenset({"f1-training-node"})
 
 
@@ -114,6 +115,11 @@ def test_row_25_nat_serves_airflow_alone_unless_images_come_from_elsewhere() -> 
     assert nat["source_subnetwork_ip_ranges_to_nat"] == "LIST_OF_SUBNETWORKS"
     airflow = one("google_compute_subnetwork", name="airflow")["id"]
     assert [(s["name"], s["source_ip_ranges_to_nat"]) for s in nat["subnetwork"]] == [(airflow, ["PRIMARY_IP_RANGE"])]
+
+
+def test_services_have_the_range_of_which_the_network_policies_know_the_dns() -> None:
+    assert set(one("google_container_cluster").one("ip_allocation_policy")) == {"cluster_secondary_range_name"}
+    assert "34.118.224.10/32" in (REPOSITORY / "composer/k8s/base/network-policy.yaml").read_text()
 
 
 def test_every_subnet_reaches_google_privately() -> None:

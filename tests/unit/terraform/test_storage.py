@@ -117,7 +117,7 @@ def test_every_key_can_be_used_by_somebody() -> None:
 def test_snapshots_expire_and_training_tables_do_not() -> None:
     week = 7 * 86_400_000
     found = {r.key: r.get("default_table_expiration_ms") for r in of_type("google_bigquery_dataset") if r.key}
-    assert found == {"raw": None, "candidates": None, "strategy": None, "staging": week, "evaluation": week}
+    assert found == {"raw": None, "candidates": week, "strategy": None, "staging": week, "evaluation": week}
 
 
 def test_row_3_images_are_kept_by_artifact_registry_and_tags_do_not_move() -> None:

@@ -35,9 +35,9 @@ resource "google_container_cluster" "training" {
     }
   }
 
+  # Services get GKE's own range, 34.118.224.0/20, of which the NetworkPolicies of composer/k8s know the address of DNS.
   ip_allocation_policy {
-    cluster_secondary_range_name  = "pods"
-    services_secondary_range_name = "services"
+    cluster_secondary_range_name = "pods"
   }
 
   private_cluster_config {
@@ -118,7 +118,7 @@ resource "google_container_cluster" "training" {
   }
 
   monitoring_config {
-    enable_components = ["SYSTEM_COMPONENTS", "POD", "JOBSET", "KUBELET", "CADVISOR"]
+    enable_components = ["SYSTEM_COMPONENTS", "POD", "KUBELET", "CADVISOR"]
 
     managed_prometheus {
       enabled = true

@@ -24,7 +24,7 @@ variable "network" {
 }
 
 variable "subnetwork" {
-  description = "The nodes' subnet, with the secondary ranges pods and services."
+  description = "The nodes' subnet, with the secondary range pods."
   type        = string
 }
 

@@ -48,7 +48,8 @@ resource "google_project_iam_audit_config" "secrets" {
 }
 
 locals {
-  pods = "resource.labels.cluster_name=\"f1-training\" AND resource.labels.namespace_name=\"f1-training\""
+  # In this language OR binds more closely than AND, so each part has its parentheses.
+  pods = "(resource.labels.cluster_name=\"f1-training\" AND resource.labels.namespace_name=\"f1-training\")"
   audited = join(" OR ", [
     "log_id(\"cloudaudit.googleapis.com/activity\")",
     "log_id(\"cloudaudit.googleapis.com/system_event\")",

@@ -5,7 +5,7 @@ locals {
     { title = "Pods by phase", query = "sum by (phase) (kube_pod_status_phase{namespace=\"f1-training\"})" },
     { title = "CPUs in use, by pod", query = "sum by (pod) (rate(container_cpu_usage_seconds_total{namespace=\"f1-training\"}[5m]))" },
     { title = "Memory in use, by pod", query = "sum by (pod) (container_memory_working_set_bytes{namespace=\"f1-training\"})" },
-    { title = "Nodes by pool", query = "count by (nodepool) (kube_node_labels)" },
+    { title = "Nodes", query = "count(kubernetes_io:node_cpu_allocatable_cores{monitored_resource=\"k8s_node\"})" },
     { title = "Bytes stored, by bucket", query = "sum by (bucket_name) (storage_googleapis_com:storage_v2_total_bytes{monitored_resource=\"gcs_bucket\"})" },
     { title = "Bytes billed by BigQuery", query = "sum(rate(bigquery_googleapis_com:query_statement_scanned_bytes_billed[1h]))" },
   ]

@@ -21,11 +21,6 @@ resource "google_compute_subnetwork" "nodes" {
     ip_cidr_range = var.ranges["pods"]
   }
 
-  secondary_ip_range {
-    range_name    = "services"
-    ip_cidr_range = var.ranges["services"]
-  }
-
   log_config {
     aggregation_interval = "INTERVAL_5_MIN"
     # Workers exchange histograms every round: a tenth of the flows says as much.

@@ -9,7 +9,7 @@ variable "region" {
 }
 
 variable "ranges" {
-  description = "Address ranges: nodes, pods, services, airflow, control_plane."
+  description = "Address ranges: nodes, pods, airflow, control_plane."
   type        = map(string)
 }
 

@@ -200,8 +200,8 @@ resource "google_bigquery_dataset" "of" {
   location    = var.region
   description = "f1-training: ${each.key}"
   labels      = var.labels
-  # Snapshots say themselves when they expire; what forgot to goes with the checkpoints.
-  default_table_expiration_ms = contains(["staging", "evaluation"], each.key) ? 604800000 : null
+  # Snapshots and candidates say themselves when they expire; what forgot to goes after a week, as the package sets it.
+  default_table_expiration_ms = contains(["candidates", "staging", "evaluation"], each.key) ? 604800000 : null
   delete_contents_on_destroy  = !var.deletion_protection
   max_time_travel_hours       = "168"
 
