@@ -28,6 +28,7 @@ def functions_of(folder: Path) -> Mapping[str, Callable[..., Any]]:
         "length": len,
         "merge": lambda *maps: {key: value for of in maps for key, value in of.items()},
         "regex": _regex,
+        "replace": lambda text, old, new: text.replace(old, new),
         "tonumber": float,
         "toset": frozenset,
         "tostring": str,

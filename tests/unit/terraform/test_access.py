@@ -154,6 +154,11 @@ def test_nodes_pull_images_and_read_nothing_else() -> None:
     assert "artifactregistry.repositories.downloadArtifacts" in nodes
 
 
+@pytest.mark.parametrize("name", ["trainer", "evaluator", "serving"])
+def test_row_24_pods_need_no_right_to_write_logs(name: str) -> None:
+    assert not [p for p in access().anywhere(account(name)) if p.startswith(("logging.", "monitoring."))]
+
+
 def test_nobody_has_a_basic_role_and_no_account_has_a_key() -> None:
     assert not {g.role for g in access().grants} & {"roles/owner", "roles/editor", "roles/viewer"}
     assert not [r for r in plan() if r.type == "google_service_account_key"]

@@ -1,6 +1,7 @@
 """What is logged and for how long, who is told, and what a month may cost."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -58,6 +59,7 @@ def test_row_18_and_22_every_alert_of_the_file_becomes_a_policy() -> None:
         (condition,) = policies[alert["name"]]["conditions"]
         promql = condition["condition_prometheus_query_language"][0]
         assert promql["query"] == alert["expr"]
+        assert re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", promql["alert_rule"])
         assert promql["duration"] == f"{_seconds(alert['for'])}s"
         assert alert["runbook"] in policies[alert["name"]].one("documentation")["content"]
 

@@ -37,7 +37,8 @@ resource "google_monitoring_alert_policy" "of" {
       duration            = "${tonumber(regex("^[0-9]+", each.value.for)) * local.seconds[regex("[smhd]$", each.value.for)]}s"
       evaluation_interval = "60s"
       rule_group          = "f1-training"
-      alert_rule          = each.key
+      # Prometheus' names have no hyphens.
+      alert_rule = replace(each.key, "-", "_")
     }
   }
 

@@ -90,7 +90,7 @@ resource "google_compute_network_firewall_policy_association" "egress" {
 
 resource "google_compute_network_firewall_policy_rule" "cluster" {
   project                 = var.project_id
-  firewall_policy         = google_compute_network_firewall_policy.egress.id
+  firewall_policy         = google_compute_network_firewall_policy.egress.name
   rule_name               = "cluster"
   description             = "Nodes and pods to each other"
   direction               = "EGRESS"
@@ -119,7 +119,7 @@ resource "google_compute_network_firewall_policy_rule" "cluster" {
 
 resource "google_compute_network_firewall_policy_rule" "control_plane" {
   project         = var.project_id
-  firewall_policy = google_compute_network_firewall_policy.egress.id
+  firewall_policy = google_compute_network_firewall_policy.egress.name
   rule_name       = "control-plane"
   description     = "Nodes and Airflow to the cluster's control plane"
   direction       = "EGRESS"
@@ -138,7 +138,7 @@ resource "google_compute_network_firewall_policy_rule" "control_plane" {
 
 resource "google_compute_network_firewall_policy_rule" "google_apis" {
   project         = var.project_id
-  firewall_policy = google_compute_network_firewall_policy.egress.id
+  firewall_policy = google_compute_network_firewall_policy.egress.name
   rule_name       = "google-apis"
   description     = "BigQuery, Cloud Storage, Artifact Registry: image pulls need no Internet"
   direction       = "EGRESS"
@@ -159,7 +159,7 @@ resource "google_compute_network_firewall_policy_rule" "images" {
   count = length(var.image_hosts) > 0 ? 1 : 0
 
   project                 = var.project_id
-  firewall_policy         = google_compute_network_firewall_policy.egress.id
+  firewall_policy         = google_compute_network_firewall_policy.egress.name
   rule_name               = "images"
   description             = "Images of other registries, for nodes"
   direction               = "EGRESS"
@@ -182,7 +182,7 @@ resource "google_compute_network_firewall_policy_rule" "images" {
 # here. What has an address of this subnet is Airflow.
 resource "google_compute_network_firewall_policy_rule" "airflow" {
   project         = var.project_id
-  firewall_policy = google_compute_network_firewall_policy.egress.id
+  firewall_policy = google_compute_network_firewall_policy.egress.name
   rule_name       = "airflow"
   description     = "Alert channels and sources of laps, for Airflow"
   direction       = "EGRESS"
@@ -203,7 +203,7 @@ resource "google_compute_network_firewall_policy_rule" "airflow" {
 
 resource "google_compute_network_firewall_policy_rule" "deny_egress" {
   project         = var.project_id
-  firewall_policy = google_compute_network_firewall_policy.egress.id
+  firewall_policy = google_compute_network_firewall_policy.egress.name
   rule_name       = "deny"
   description     = "Everything else"
   direction       = "EGRESS"
