@@ -18,7 +18,8 @@ resource "google_artifact_registry_repository" "images" {
     enablement_config = "INHERITED"
   }
 
-  # Keep wins over delete: the newest twenty stay however old they are, so that what runs can always be pulled.
+  # What has an immutable tag cannot be deleted: releases stay, and what runs can always be pulled. What goes is what a
+  # build left without a tag; the newest twenty stay even so, as keep wins over delete.
   cleanup_policies {
     id     = "keep-newest"
     action = "KEEP"
@@ -35,16 +36,6 @@ resource "google_artifact_registry_repository" "images" {
     condition {
       tag_state  = "UNTAGGED"
       older_than = "1209600s"
-    }
-  }
-
-  cleanup_policies {
-    id     = "delete-old"
-    action = "DELETE"
-
-    condition {
-      tag_state  = "ANY"
-      older_than = "15552000s"
     }
   }
 }
