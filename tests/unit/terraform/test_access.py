@@ -7,7 +7,7 @@ import pytest
 from composer.policy.access import Grant, Thing, UnknownGrantError, access_of
 from composer.policy.page import PAGE, render
 from composer.policy.plan import Resource
-from tests.unit.terraform.infrastructure import PROJECT, access, account, bucket, dataset, of_type, one, plan
+from tests.fakes.infrastructure import PROJECT, access, account, bucket, dataset, of_type, one, plan
 
 READ, WRITE = "bigquery.tables.getData", "bigquery.tables.updateData"
 CREATE, GET, LIST, DELETE, REPLACE = (f"storage.objects.{v}" for v in ("create", "get", "list", "delete", "update"))

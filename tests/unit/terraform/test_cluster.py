@@ -10,7 +10,7 @@ from composer.policy.plan import root_module
 from f1_training.core.settings import read_settings
 from f1_training.kubernetes.podspec import ACCELERATOR, GPU
 from tests.fakes.golden_pods import pods
-from tests.unit.terraform.infrastructure import PROJECT, account, of_type, one, plan, pools, root
+from tests.fakes.infrastructure import PROJECT, account, of_type, one, plan, pools, root
 from trainer.contract import read_catalogue
 from trainer.contract.resources import LADDER, MACHINE_TYPES
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from composer.policy.page import REPOSITORY
-from tests.unit.terraform.infrastructure import of_type, one
+from tests.fakes.infrastructure import of_type, one
 
 ALERTS = yaml.safe_load((REPOSITORY / "composer" / "monitoring" / "alerts.yaml").read_text())["alerts"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from composer.policy.firewall import End, Firewall, Packet, Rule
 from composer.policy.page import REPOSITORY
-from tests.unit.terraform.infrastructure import account, firewall, of_type, one, plan, root
+from tests.fakes.infrastructure import account, firewall, of_type, one, plan, root
 
 RANGES = root().variable("ranges")
 NODE = frozenset({"f1-training-node"})

@@ -6,7 +6,7 @@ import pytest
 
 from composer.policy.lifecycle import Stored, after, deleted, early_deletion_days
 from composer.policy.plan import Resource
-from tests.unit.terraform.infrastructure import of_type, one, plan
+from tests.fakes.infrastructure import of_type, one, plan
 
 YEARS = 3 * 365
 

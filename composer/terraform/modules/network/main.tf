@@ -67,7 +67,8 @@ resource "google_compute_router_nat" "nat" {
     source_ip_ranges_to_nat = ["PRIMARY_IP_RANGE"]
   }
 
-  # Nodes only where images come from elsewhere, and not their pods: pods need Google's APIs and nothing else.
+  # Nodes only where images come from elsewhere. Their pods then share the way out, as GKE sends them out by the node's
+  # address; that they do not use it is the NetworkPolicies' part.
   dynamic "subnetwork" {
     for_each = length(var.image_hosts) > 0 ? [google_compute_subnetwork.nodes.id] : []
 
