@@ -106,7 +106,14 @@ var/bench/venv/.done: requirements/bench.txt | $(BIN)/python
 bench: $(VENV)/.run var/bench/venv/.done ## measure training beside its peers: FIGURES=name,name SAMPLES=3 SCALE=full|small
 	@exec $(BIN)/python -m tests.bench --figures "$(FIGURES)" --samples "$(or $(SAMPLES),3)" --scale "$(or $(SCALE),full)"
 
-check: $(VENV)/.dev ## lint, types, dependency rule, SQL, Dockerfile, locks
+# checkov's pins are not those of Airflow, so it has an environment of its own.
+var/checkov/venv/.done: requirements/checkov.txt | $(BIN)/python
+	@echo "installing checkov (once)"
+	@mkdir -p var/checkov && $(UV) venv --quiet --allow-existing --python $(BIN)/python var/checkov/venv
+	@VIRTUAL_ENV=$(CURDIR)/var/checkov/venv $(UV) pip install --quiet -r requirements/checkov.txt
+	@touch $@
+
+check: $(VENV)/.dev var/checkov/venv/.done ## lint, types, dependency rule, SQL, Dockerfile, Terraform, locks
 	@exec .ci/check
 
 lock: | $(BIN)/python ## pin every requirement again (needs the package index)

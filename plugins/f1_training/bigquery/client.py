@@ -71,6 +71,7 @@ class Warehouse:
 
     def ensure_dataset(self, name: str, *, expires: bool = True) -> None:
         """Make the dataset where it is missing; its tables expire by default, unless they are to stay."""
+        from google.api_core.exceptions import NotFound
         from google.cloud import bigquery
 
         dataset = bigquery.Dataset(f"{self._settings.project}.{name}")
@@ -78,7 +79,11 @@ class Warehouse:
         if expires:
             dataset.default_table_expiration_ms = self._settings.snapshot_days * 86_400_000
         with bigquery_errors(f"dataset {name}"):
-            self._client.create_dataset(dataset, exists_ok=True, retry=_retry())
+            try:
+                # An account that may write to the dataset need not be allowed to create datasets in the project.
+                self._client.get_dataset(dataset.reference, retry=_retry())
+            except NotFound:
+                self._client.create_dataset(dataset, exists_ok=True, retry=_retry())
 
     def write(self, query: Query, destination: Destination, job_id: str) -> Written:
         """Replace the destination by the query's rows, at one stroke; a job ``job_id`` that exists is adopted.

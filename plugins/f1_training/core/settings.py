@@ -179,6 +179,8 @@ class Settings:
     ``heartbeat_s``, ``regroup_grace_s`` (0: the survivors go on at once) and ``partition_s`` are the limits of
     :class:`trainer.contract.Limits`. ``retry`` says how often an attempt is made again, ``alerts`` who is told when it
     is not, ``data`` where laps come from, ``serving`` which servers predict, ``vertex`` what Vertex AI gets.
+    Pods are the Kubernetes account ``service_account``; evaluations, which see test rows, are
+    ``evaluator_service_account`` where it is given.
     """
 
     project: str
@@ -189,6 +191,7 @@ class Settings:
     evaluator_image: str = ""
     namespace: str = "f1-training"
     service_account: str = ""
+    evaluator_service_account: str = ""
     gcp_conn_id: str = "google_cloud_default"
     kubernetes_conn_id: str = "kubernetes_default"
     pod_environment: Mapping[str, str] = field(default_factory=dict)
@@ -229,7 +232,7 @@ class Settings:
         _require_traceable("vertex.serving_image", self.vertex.serving_image)
         readable = not self.vertex.region or self.uris.models.startswith("gs://")
         require(readable, "uris.models", f"is {self.uris.models!r}; Vertex AI (vertex.region) reads gs:// only")
-        for name in ("namespace", "service_account", "queue"):
+        for name in ("namespace", "service_account", "evaluator_service_account", "queue"):
             value = getattr(self, name)
             fits = bool(DNS_LABEL.fullmatch(value)) or (not value and name != "namespace")
             require(fits, name, f"is {value!r}; lower case letters, digits and -")
@@ -256,6 +259,10 @@ class Settings:
     def image_for_evaluation(self) -> str:
         """The evaluator's image: the training image unless another is configured."""
         return self.evaluator_image or self.image
+
+    def account_for_evaluation(self) -> str:
+        """The evaluations' Kubernetes account: the trainer's unless another is configured."""
+        return self.evaluator_service_account or self.service_account
 
 
 def _require_traceable(name: str, image: str) -> None:

@@ -80,8 +80,10 @@ def pod_spec(container: Container, settings: JobSettings, placement: Placement) 
         "tolerations": _tolerations(placement, container),
         "affinity": {"nodeAffinity": _spot_affinity(placement.spot)},
     }
-    if settings.service_account:
-        spec["serviceAccountName"] = settings.service_account
+    # Whoever trains must not see a test row, so whoever sees one is somebody else.
+    evaluates = container.role is Role.EVALUATE
+    if account := settings.evaluator_service_account if evaluates else settings.service_account:
+        spec["serviceAccountName"] = account
     if placement.priority_class:
         spec["priorityClassName"] = placement.priority_class
     selector = {**placement.node_selector}

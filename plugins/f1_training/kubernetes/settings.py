@@ -29,6 +29,7 @@ class JobSettings:
     package_version: str
     device: Device = Device.CPU
     service_account: str = ""
+    evaluator_service_account: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     collective_host: str | None = None
     machine_type_label: str = ""
@@ -62,6 +63,7 @@ def job_settings(plan: RunPlan, purpose: Purpose, attempt: int) -> JobSettings:
         package_version=plan.package_version,
         device=plan.device,
         service_account=deployed.service_account,
+        evaluator_service_account=deployed.account_for_evaluation(),
         environment=deployed.pod_environment,
         collective_host=deployed.collective_host,
         machine_type_label=deployed.machine_type_label,

@@ -16,7 +16,7 @@ import grpc
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from google.api_core.exceptions import BadRequest, Conflict, GoogleAPICallError, InvalidArgument, NotFound
+from google.api_core.exceptions import BadRequest, Conflict, Forbidden, GoogleAPICallError, InvalidArgument, NotFound
 from google.cloud import bigquery
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
@@ -24,6 +24,9 @@ from google.cloud.bigquery_storage_v1.services.big_query_read.transports import 
 from composer.local.bigquery.testing import Endpoints, running_bigquery
 from composer.local.laps import emulator_client
 from composer.local.places import REPOSITORY
+from f1_training.bigquery.client import Warehouse
+from tests.fakes.run_plan import settings
+from trainer.contract import FailureReason, TrainingFailure
 
 
 @pytest.fixture(scope="module")
@@ -284,6 +287,22 @@ def test_everything_survives_a_kill(tmp_path: Path) -> None:
         table = emulator_client(second.rest).get_table("d.t")
         assert table.num_rows == 3
         assert table.labels == {"kept": "yes"}
+
+
+def test_a_dataset_that_is_there_takes_no_right_to_make_one(
+    client: bigquery.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise Forbidden("bigquery.datasets.create")
+
+    warehouse = Warehouse(client, settings(project=client.project))
+    warehouse.ensure_dataset("made")
+    monkeypatch.setattr(client, "create_dataset", refused)
+    warehouse.ensure_dataset("made")
+    with pytest.raises(TrainingFailure, match=r"dataset missing.*bigquery\.datasets\.create") as caught:
+        warehouse.ensure_dataset("missing")
+    assert caught.value.reason is FailureReason.PERMISSION_DENIED
+    client.delete_dataset("made")
 
 
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:

@@ -142,6 +142,7 @@ def test_the_variable_that_the_readme_shows_fits() -> None:
     assert {
         ("Namespace", deployed.namespace),
         ("ServiceAccount", deployed.service_account),
+        ("ServiceAccount", deployed.evaluator_service_account),
         ("PriorityClass", deployed.chief_priority_class),
         ("PriorityClass", deployed.worker_priority_class),
         ("LocalQueue", deployed.queue),

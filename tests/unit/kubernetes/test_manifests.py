@@ -34,6 +34,7 @@ NEWEST = "1.37"
 CERTIFICATES = Certificates(ca="the CA", certificate="the certificate", key="the key")
 ON_GOOGLE_CLOUD = settings(
     service_account="trainer",
+    evaluator_service_account="evaluator",
     machine_type_label="node.kubernetes.io/instance-type",
     chief_node_selector={"f1-training/pool": "chief"},
     worker_spot="preferred",
@@ -198,6 +199,17 @@ def test_workers_find_the_chief_by_a_name_that_its_certificate_has() -> None:
     assert host in made.names.dns_names()
     index = variables["WORKER_INDEX"]["valueFrom"]["fieldRef"]["fieldPath"]
     assert index == "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+
+
+@pytest.mark.parametrize(("evaluator", "account"), [("evaluator", "evaluator"), ("", "trainer")])
+def test_only_evaluations_are_the_account_that_sees_test_rows(evaluator: str, account: str) -> None:
+    plan = make_plan(replace(ON_GOOGLE_CLOUD, evaluator_service_account=evaluator))
+    jobs = [o for o in (*objects(bundle(plan)), *objects(evaluation(plan))) if o["kind"] == "Job"]
+    accounts = {
+        j["metadata"]["labels"]["app.kubernetes.io/component"]: j["spec"]["template"]["spec"]["serviceAccountName"]
+        for j in jobs
+    }
+    assert accounts == {"chief": "trainer", "worker": "trainer", "evaluate": account}
 
 
 def test_another_spec_has_another_hash() -> None:

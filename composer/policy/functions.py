@@ -1,0 +1,49 @@
+"""Terraform's functions, as many as our files call."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import yaml
+
+from composer.policy.expressions import ExpressionError
+
+
+def functions_of(folder: Path) -> Mapping[str, Callable[..., Any]]:
+    """By name; files are read below ``folder``, as Terraform was started there."""
+    return {
+        "can": _never,
+        "concat": lambda *lists: [item for items in lists for item in items],
+        "contains": lambda items, item: item in items,
+        "file": lambda path: (folder / path).read_text(),
+        "floor": math.floor,
+        "join": lambda between, items: between.join(items),
+        "jsonencode": lambda value: json.dumps(value, separators=(",", ":"), sort_keys=True),
+        "length": len,
+        "merge": lambda *maps: {key: value for of in maps for key, value in of.items()},
+        "regex": _regex,
+        "replace": lambda text, old, new: text.replace(old, new),
+        "tonumber": float,
+        "toset": frozenset,
+        "tostring": str,
+        "upper": str.upper,
+        "urlencode": lambda text: quote(text, safe=""),
+        "yamldecode": yaml.safe_load,
+    }
+
+
+def _regex(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    if found is None:
+        raise ExpressionError(f"{text!r} does not match {pattern!r}")
+    return found[0]
+
+
+def _never(*_: Any) -> Any:
+    raise AssertionError("`can` is evaluated by the parser, since it swallows errors")
