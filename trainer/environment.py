@@ -12,7 +12,7 @@
 | ``TRAINING_MEMORY_LIMIT`` | what training may use, as ``3Gi`` or bytes | the container's own limit |
 | ``TRAINING_TERMINATION_LOG`` | file that receives the outcome | ``/dev/termination-log`` where it exists |
 | ``TRAINING_ATTEMPT`` | the attempt, from 1 | 1 |
-| ``TRAINING_METRICS`` | ``prometheus`` (``/metrics`` beside ``/health``), ``cloud_monitoring``, or both: ``a,b`` | none |
+| ``TRAINING_METRICS`` | ``prometheus`` (``/metrics`` beside ``/health``), ``cloud_monitoring``, or ``a,b`` | none |
 | ``GOOGLE_CLOUD_PROJECT`` | the project of Cloud Monitoring | required for that |
 | ``TRAINING_METRICS_LOCATION`` | Google's location that points are kept in | ``global`` |
 | ``TRAINING_METRICS_ENDPOINT`` | ``host:port`` in place of Cloud Monitoring, without encryption | Google's |

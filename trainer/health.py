@@ -1,4 +1,4 @@
-"""``GET /health``: what a pod is doing, for Kubernetes probes and people with curl; ``GET /metrics``: for Prometheus."""
+"""``GET /health``: what a pod is doing, for probes and for people with curl; ``GET /metrics``: for Prometheus."""
 
 from __future__ import annotations
 

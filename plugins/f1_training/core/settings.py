@@ -130,7 +130,7 @@ class ServingSettings:
 class MetricsSettings:
     """Where metrics of training go: ``prometheus`` (each pod serves them), ``cloud_monitoring``, both, or nowhere.
 
-    ``location`` is Google's that points are kept in. ``endpoint`` (a plain ``host:port``) takes Cloud Monitoring's place.
+    ``location`` is Google's that points are kept in. ``endpoint`` (plain ``host:port``) takes Cloud Monitoring's place.
     """
 
     exporters: tuple[Exporter, ...] = ()
