@@ -10,6 +10,7 @@ from f1_training.core.plan import RunPlan
 from f1_training.core.retry import RULES, Decision
 from f1_training.kubernetes.names import Purpose
 from f1_training.operators.job import JobOperator
+from f1_training.operators.metrics import count_success
 from trainer.contract import GroupChange, Outcome, SnapshotRef, TrainingFailure
 from trainer.contract.fields import decode
 
@@ -61,6 +62,7 @@ class DaskTrainingOperator(JobOperator):
         made = TrainingResult.from_json(read_object(outcome.result_uri))
         self.log.info("%s: %s rounds, sha256 %s", made.model_uri, made.rounds, made.sha256)
         self._prune(plan)
+        count_success(plan)
         return {
             "job_id": made.job_id,
             "result_uri": outcome.result_uri,
