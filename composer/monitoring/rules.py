@@ -7,7 +7,7 @@ import re
 import string
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,12 +92,16 @@ def main(argv: Sequence[str]) -> int:
     """Print the rules."""
     parser = argparse.ArgumentParser(prog="python -m composer.monitoring.rules", description=__doc__)
     parser.add_argument("--base-url", default="", help="what links to the runbook begin with")
+    parser.add_argument("--cloud-monitoring", action="store_true", help="on the metrics that Google's client writes")
     arguments = parser.parse_args(argv)
     try:
-        rules = prometheus_rules(read_alerts(ALERTS.read_text(encoding="utf-8")), arguments.base_url)
+        alerts = read_alerts(ALERTS.read_text(encoding="utf-8"))
     except ContractError as e:
         print(f"error: {ALERTS}: {e}", file=sys.stderr)
         return 1
+    if arguments.cloud_monitoring:
+        alerts = tuple(replace(alert, expr=for_cloud_monitoring(alert.expr)) for alert in alerts)
+    rules = prometheus_rules(alerts, arguments.base_url)
     print(yaml.safe_dump(dict(rules), sort_keys=False, width=120), end="")
     return 0
 

@@ -21,6 +21,8 @@ from trainer.metrics.registry import Distribution, Labels, Registry, Sample
 #: Of one series a point in this time.
 INTERVAL_S = 10.0
 DEADLINE_S = 5.0
+#: gRPC itself would look for a server that was away only after up to two minutes, and refuse every call meanwhile.
+CHANNEL = (("grpc.max_reconnect_backoff_ms", 5000),)
 #: After a failure the next try waits for twice as long as before, up to this.
 LONGEST_WAIT_S = 160.0
 #: A process that ends gives its last points this long, and less where Cloud Monitoring did not answer before.
@@ -30,16 +32,15 @@ FLUSH_IN_OUTAGE_S = 2.0
 
 def google_client(endpoint: str) -> Any:
     """Google's client; with ``endpoint`` one that talks to it without encryption and credentials."""
-    from google.cloud import monitoring_v3
-
-    if not endpoint:
-        return monitoring_v3.MetricServiceClient()
     import grpc
-    from google.cloud.monitoring_v3.services.metric_service.transports import MetricServiceGrpcTransport
+    from google.cloud import monitoring_v3
+    from google.cloud.monitoring_v3.services.metric_service.transports import MetricServiceGrpcTransport as Transport
 
-    return monitoring_v3.MetricServiceClient(
-        transport=MetricServiceGrpcTransport(channel=grpc.insecure_channel(endpoint))
-    )
+    if endpoint:
+        channel = grpc.insecure_channel(endpoint, options=CHANNEL)
+    else:
+        channel = Transport.create_channel(options=CHANNEL)
+    return monitoring_v3.MetricServiceClient(transport=Transport(channel=channel))
 
 
 @dataclass(kw_only=True)

@@ -203,3 +203,5 @@ def test_the_command_prints_the_rules(capsys: pytest.CaptureFixture[str]) -> Non
     (group,) = printed["groups"]
     assert [rule["alert"] for rule in group["rules"]] == list(ALL)
     assert group["rules"][0]["annotations"]["runbook_url"].startswith("https://example.com/docs/runbook.md#")
+    assert main(["--cloud-monitoring"]) == 0
+    assert "(custom_googleapis_com:training_job_duration_seconds)" in capsys.readouterr().out

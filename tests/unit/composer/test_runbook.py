@@ -1,10 +1,11 @@
-"""The runbook has a section for every alert and every reason, and each says what a person needs."""
+"""What people read of monitoring is what there is: a section for every alert and reason, a row for every metric."""
 
 import re
 from pathlib import Path
 
 import pytest
 
+from composer.monitoring.metrics_table import metrics_table
 from composer.monitoring.rules import ALERTS, read_alerts
 from trainer.contract import FailureReason
 
@@ -27,3 +28,10 @@ def test_a_section_says_what_was_done_and_what_to_do(name: str) -> None:
 
 def test_links_within_the_runbook_lead_somewhere() -> None:
     assert set(re.findall(r"\]\(#([^)]+)\)", RUNBOOK)) <= {name.lower() for name in SECTIONS}
+
+
+def test_the_page_on_monitoring_has_every_metric_and_every_alert() -> None:
+    page = (REPOSITORY / "docs" / "monitoring.md").read_text()
+    assert f"metrics_table -->\n{metrics_table()}\n<!-- end -->" in page
+    rows = re.findall(r"^\| `([a-z-]+)` \| .* \| (warning|critical) \|$", page, re.MULTILINE)
+    assert dict(rows) == {a.name: a.severity for a in ALERTING}

@@ -1,10 +1,15 @@
 """Google's own client against a gRPC server that stalls, refuses and dies."""
 
+import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from google.cloud.monitoring_v3 import MetricServiceClient
 
 from tests.fakes.cloud_monitoring import CloudMonitoring
 from trainer.contract.cloud_points import MOST_A_CALL, Destination
@@ -194,4 +199,21 @@ def test_no_credentials_are_no_failure_of_training(monkeypatch: pytest.MonkeyPat
     made.registry.add(ROUNDS, 1, **JOB)
     made.write()
     assert said == ["metrics could not be written to Cloud Monitoring (OSError: no credentials); training goes on"]
-    assert google_client is not refuse
+
+
+def test_google_s_own_endpoint_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    account = {
+        "type": "service_account",
+        "project_id": "p",
+        "client_email": "trainer@p.iam.gserviceaccount.com",
+        "token_uri": "http://127.0.0.1:1/token",
+        "private_key": pem,
+    }
+    (tmp_path / "account.json").write_text(json.dumps(account))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "account.json"))
+    client = google_client("")
+    assert isinstance(client, MetricServiceClient)
+    assert client.transport.host == "monitoring.googleapis.com:443"
+    client.transport.close()
