@@ -10,7 +10,7 @@ export UV_CACHE_DIR ?= $(CURDIR)/var/cache/uv
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/var/cache/bytecode
 
-.PHONY: help run runs models new-model preflight gate up down airflow score test test-newest test-fastf1 test-cluster chaos bench check lock clean requirements.txt
+.PHONY: help run runs models new-model preflight gate up metrics down airflow score test test-newest test-fastf1 test-cluster chaos bench check lock clean requirements.txt
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -55,6 +55,9 @@ gate: $(VENV)/.run ## who closed a model's gate, and opening it: ACTION=history|
 
 up: $(VENV)/.run ## Airflow and the stand-ins in the background, to look at; PORT=8080
 	@exec $(BIN)/python -m composer.local.up up --port "$(or $(PORT),8080)"
+
+metrics: $(VENV)/.run ## Prometheus' metrics of what trains on what `make up` started
+	@exec $(BIN)/python -m composer.local.metrics
 
 down: ## stop what `make up` started
 	@test ! -x $(BIN)/python || exec $(BIN)/python -m composer.local.up down

@@ -11,6 +11,12 @@
 | ``TRAINING_CACHE_DIR`` | scratch folder for Arrow files | a folder below the system's temporary one |
 | ``TRAINING_MEMORY_LIMIT`` | what training may use, as ``3Gi`` or bytes | the container's own limit |
 | ``TRAINING_TERMINATION_LOG`` | file that receives the outcome | ``/dev/termination-log`` where it exists |
+| ``TRAINING_ATTEMPT`` | the attempt, from 1 | 1 |
+| ``TRAINING_METRICS`` | ``prometheus`` (``/metrics`` beside ``/health``), ``cloud_monitoring``, or ``a,b`` | none |
+| ``GOOGLE_CLOUD_PROJECT`` | the project of Cloud Monitoring | required for that |
+| ``TRAINING_METRICS_LOCATION`` | Google's location that points are kept in | ``global`` |
+| ``TRAINING_METRICS_ENDPOINT`` | ``host:port`` in place of Cloud Monitoring, without encryption | Google's |
+| ``POD_NAMESPACE`` | the label ``namespace`` of points in Cloud Monitoring | ``f1-training`` |
 """
 
 from __future__ import annotations
@@ -18,13 +24,25 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainer.contract import FailureReason, TrainingFailure
+from trainer.contract import ContractError, FailureReason, TrainingFailure
+from trainer.contract.metrics import Exporter, exporters
 
 TERMINATION_LOG = Path("/dev/termination-log")
 SUFFIXES = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricsEnvironment:
+    """Where metrics go; nowhere by default."""
+
+    exporters: tuple[Exporter, ...] = ()
+    project: str = ""
+    location: str = "global"
+    namespace: str = "f1-training"
+    endpoint: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +58,8 @@ class PodEnvironment:
     cache_dir: Path
     memory_limit_bytes: int
     termination_log: Path | None
+    attempt: int = 1
+    metrics: MetricsEnvironment = field(default_factory=MetricsEnvironment)
 
 
 def read_environment(environ: Mapping[str, str] = os.environ) -> PodEnvironment:
@@ -63,6 +83,25 @@ def read_environment(environ: Mapping[str, str] = os.environ) -> PodEnvironment:
         cache_dir=Path(cache_dir) if cache_dir else Path(tempfile.gettempdir()) / "f1-training",
         memory_limit_bytes=read_bytes(environ, "TRAINING_MEMORY_LIMIT"),
         termination_log=Path(log) if log else default_log,
+        attempt=read_int(environ, "TRAINING_ATTEMPT", 1, least=1),
+        metrics=_metrics(environ),
+    )
+
+
+def _metrics(environ: Mapping[str, str]) -> MetricsEnvironment:
+    try:
+        chosen = exporters(environ.get("TRAINING_METRICS", ""))
+    except ContractError as e:
+        raise config_error(f"TRAINING_METRICS: {e}") from e
+    project = environ.get("GOOGLE_CLOUD_PROJECT", "")
+    if Exporter.CLOUD_MONITORING in chosen and not project:
+        raise config_error("GOOGLE_CLOUD_PROJECT is not set; TRAINING_METRICS=cloud_monitoring writes to that project")
+    return MetricsEnvironment(
+        exporters=chosen,
+        project=project,
+        location=environ.get("TRAINING_METRICS_LOCATION") or "global",
+        namespace=environ.get("POD_NAMESPACE") or "f1-training",
+        endpoint=environ.get("TRAINING_METRICS_ENDPOINT", ""),
     )
 
 

@@ -1,14 +1,20 @@
 """What a pod says: one JSON object a line for Cloud Logging, or lines and a live bar for a person at a terminal.
 
-The JSON fields ``severity``, ``message`` and ``time`` are those of Google Cloud's structured logging, which GKE's agent
-collects from standard output without a client library. ``event`` names what happened, for programs that follow a job.
+The JSON fields ``severity``, ``message``, ``time`` and ``logging.googleapis.com/trace`` are those of Google Cloud's
+structured logging, which GKE's agent collects from standard output without a client library. ``event`` names what
+happened, for programs that follow a job. All pods of a run have the same trace, so that their lines are found together.
+
+Nothing that is logged comes from a row: events have counts, rounds and scores.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import hashlib
 import json
 import logging
+import os
 import sys
 import threading
 import time
@@ -18,6 +24,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TextIO
 
 BAR_WIDTH = 24
+TRACE = "logging.googleapis.com/trace"
+#: Fields of every line, and the variables of the pod's environment that they come from: words, then whole numbers.
+WORDS = {"model_type": "TRAINING_MODEL_TYPE", "data_split": "TRAINING_DATA_SPLIT"}
+NUMBERS = {"num_workers": "TOTAL_WORKERS", "worker_index": "WORKER_INDEX", "attempt": "TRAINING_ATTEMPT"}
 #: A round inside a segment is reported at most this often.
 PROGRESS_EVERY_S = 2.0
 
@@ -77,15 +87,25 @@ class Terminal:
         return f"[{'#' * full}{'.' * (BAR_WIDTH - full)}] {share:4.0%} round {record['round']}/{record['of']}"
 
 
+#: Told of each event, by its name and its own fields.
+Observer = Callable[[str, Mapping[str, Any]], None]
+
+
 @dataclass
 class EventLog:
-    """The pod's log. Safe to use from threads; never raises because of what is logged."""
+    """The pod's log. Safe to use from threads; never raises because of what is logged.
+
+    ``fixed`` fields go with every event, and so does the ``round`` of the newest event that has one. ``observers`` are
+    told of each event; what they raise is nobody's concern here.
+    """
 
     job_id: str
     sink: Sink
     progress_every_s: float = PROGRESS_EVERY_S
     clock: Callable[[], float] = time.monotonic
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    observers: list[Observer] = field(default_factory=list)
+    _round: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _progress_at: float = float("-inf")
 
@@ -111,7 +131,12 @@ class EventLog:
     def _write(self, severity: str, event: str, message: str, fields: Mapping[str, Any]) -> None:
         head = {"severity": severity, "message": message, "time": utc_now(), "job_id": self.job_id, "event": event}
         with self._lock:
-            self.sink.write({**head, **self.fixed, **fields})
+            if isinstance(fields.get("round"), int):
+                self._round["round"] = fields["round"]
+            self.sink.write({**head, **self.fixed, **self._round, **fields})
+        for observer in self.observers:
+            with contextlib.suppress(Exception):
+                observer(event, fields)
 
 
 class ForwardedRecords(logging.Handler):
@@ -130,13 +155,24 @@ class ForwardedRecords(logging.Handler):
         write("library", message, logger=record.name)
 
 
+def pod_fields(job_id: str, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """What every line of a pod says of it, as far as ``environ`` knows."""
+    fields: dict[str, Any] = {name: environ[variable] for name, variable in WORDS.items() if environ.get(variable)}
+    fields |= {name: int(environ[v]) for name, v in NUMBERS.items() if environ.get(v, "").isdecimal()}
+    if job_id:
+        trace, project = hashlib.sha256(job_id.encode()).hexdigest()[:32], environ.get("GOOGLE_CLOUD_PROJECT", "")
+        fields[TRACE] = f"projects/{project}/traces/{trace}" if project else trace
+    return fields
+
+
 def open_log(job_id: str, stream: TextIO | None = None, **fixed: Any) -> EventLog:
     """The log of this process: JSON lines, or lines and a bar when ``stream`` (standard output) is a terminal.
 
-    ``fixed`` fields go with every event. Warnings that libraries log are forwarded too.
+    ``fixed`` fields go with every event, as do those of :func:`pod_fields`. Warnings of libraries are forwarded too.
     """
     out = stream or sys.stdout
-    log = EventLog(job_id=job_id, sink=Terminal(out) if out.isatty() else JsonLines(out), fixed=fixed)
+    sink = Terminal(out) if out.isatty() else JsonLines(out)
+    log = EventLog(job_id=job_id, sink=sink, fixed={**pod_fields(job_id), **fixed})
     logging.getLogger().handlers[:] = [ForwardedRecords(log)]
     return log
 

@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 CHIEF = "app.kubernetes.io/component=chief"
+#: Events that say how far the job is; ``of`` is rounds in these, and workers in others.
+MOVES = ("progress", "boundary")
 SAID = ("boundary", "resumed", "lost", "paused", "group", "changed", "cut-short", "finished", "outcome", "library")
 
 
@@ -101,7 +103,7 @@ class TrainingProgress:
 
     def show(self, record: Mapping[str, Any]) -> None:
         """One record of the chief's log."""
-        if "round" in record and "of" in record:
+        if record["event"] in MOVES:
             done = record["round"] < record["of"]
             self._bar.update(self._task, completed=record["round"], total=record["of"], visible=done)
         if record["event"] in SAID:

@@ -95,6 +95,7 @@ def environment(places: Places, info: StackInfo) -> dict[str, str]:
         "threads": 1,
         "pod_environment": {"BIGQUERY_STORAGE_EMULATOR_HOST": info.bigquery_storage},
         "serving": {"urls": {SERVED: info.serving}},
+        "metrics": {"exporters": ["prometheus"]},
         # Settings to try, and connections that they name.
         **json.loads(os.environ.get("F1_SETTINGS") or "{}"),
     }

@@ -30,6 +30,7 @@ def describe(info: StackInfo, places: Places) -> str:
             f"predictions {info.serving}/docs",
             f"kubectl     KUBECONFIG={info.kubeconfig} kubectl get pods -A",
             f"BigQuery    BIGQUERY_EMULATOR_HOST={info.bigquery}",
+            "metrics     make metrics  (while a run trains)",
             "stop        make down",
         )
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import string
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ def functions_of(folder: Path) -> Mapping[str, Callable[..., Any]]:
         "merge": lambda *maps: {key: value for of in maps for key, value in of.items()},
         "regex": _regex,
         "replace": lambda text, old, new: text.replace(old, new),
+        "templatefile": lambda path, values: string.Template((folder / path).read_text()).substitute(values),
         "tonumber": float,
         "toset": frozenset,
         "tostring": str,

@@ -141,6 +141,7 @@ module "monitoring" {
   bigquery_kms_key  = module.storage.keys["bigquery"]
   alert_emails      = var.alert_emails
   critical_channels = var.critical_channels
+  metric_prefix     = var.metric_prefix
 }
 
 module "budget" {

@@ -170,6 +170,12 @@ variable "alert_emails" {
   type        = map(string)
 }
 
+variable "metric_prefix" {
+  description = "What the names of metrics begin with: as Google's client writes them; empty for managed Prometheus."
+  type        = string
+  default     = "custom_googleapis_com:"
+}
+
 variable "critical_channels" {
   description = "Ids of channels with a token (Slack, PagerDuty), made in the console, so that no token is in the state."
   type        = list(string)

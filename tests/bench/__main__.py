@@ -11,7 +11,7 @@ from tests.bench.stand import FOLDER, prepare_process, standing
 
 OUT = prepare_process()  # before anything imports Airflow
 
-from tests.bench import boundaries, memory, predictions, recovery, scans, tables, units, wall  # noqa: E402
+from tests.bench import boundaries, memory, metrics_cost, predictions, recovery, scans, tables, units, wall  # noqa: E402
 from tests.bench.bench import SCALES, Bench, results_file, say  # noqa: E402
 from tests.bench.figures import BARS, Figure, missing, table  # noqa: E402
 
@@ -23,6 +23,7 @@ GROUPS: Sequence[tuple[Sequence[str], Measure]] = (
     (wall.LIGHTGBM_FIGURES, wall.lightgbm),
     (wall.REAL_FIGURES, wall.real),
     (("checkpoint_cost",), boundaries.checkpoint_cost),
+    (("metrics_cost",), metrics_cost.measure),
     (("boundary_growth",), boundaries.boundary_growth),
     (("chief_ms_per_boundary",), boundaries.chief_work),
     (("source_scans",), scans.measure),

@@ -32,6 +32,7 @@ BARS: Mapping[str, Bar] = {
     "real_wall_vs_plain_2w": Bar(unit="ratio", most=None),
     "real_wall_vs_xgboost_dask": Bar(unit="ratio", most=None),
     "checkpoint_cost": Bar(unit="share", most=0.01),
+    "metrics_cost": Bar(unit="share", most=0.01),
     "boundary_growth": Bar(unit="ratio", most=1.2),
     "chief_ms_per_boundary": Bar(unit="ms", most=50.0),
     "memory_over_arrow": Bar(unit="ratio", most=2.0),

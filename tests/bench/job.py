@@ -134,7 +134,7 @@ def chief_log(cluster: Cluster, ref: AttemptRef) -> list[str]:
 
 def run_job(stand: Stand, wanted: Wanted, during: During | None = None) -> Ran:
     """Train as ``wanted``; ``during`` runs in a thread of its own meanwhile. See :func:`run_plan`."""
-    return run_plan(stand, _plan(stand, wanted), wanted.sample.snapshot, during, wanted.limits)
+    return run_plan(stand, plan_of(stand, wanted), wanted.sample.snapshot, during, wanted.limits)
 
 
 def run_plan(
@@ -197,7 +197,8 @@ def deployment(stand: Stand, run_id: str, *, workers: int, threads: int, rounds:
     return plan
 
 
-def _plan(stand: Stand, wanted: Wanted) -> RunPlan:
+def plan_of(stand: Stand, wanted: Wanted) -> RunPlan:
+    """The plan of the job ``wanted``; each time another run's."""
     run_id = f"{wanted.name}-{next(_numbers)}"
     size = {"workers": wanted.workers, "threads": wanted.threads, "rounds": wanted.rounds}
     plan = deployment(stand, run_id, deadline_s=wanted.deadline_s, **size)

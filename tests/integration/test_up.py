@@ -83,6 +83,13 @@ def test_a_run_whose_chief_is_killed_tries_again_by_itself(up: Up) -> None:
     while (chief := chief_of(up, job)) is None:
         assert time.monotonic() < end, "no round was committed in time"
         time.sleep(0.05)
+    pages = command("composer.local.metrics", environment=up.environment).stdout
+    status = re.search(
+        r'^training_job_status\{model_type="tire_degradation",status="running"\} (\d)$', pages, re.MULTILINE
+    )
+    assert status is not None, pages
+    assert status[1] == "1"
+    assert f'training_worker_memory_usage_bytes{{job_id="{job}",worker_index="0"}}' in pages
     os.killpg(chief.pid, signal.SIGKILL)
     (train,) = (t for t in succeeded(up, "chief-killed") if t["task_id"] == "model.train.train")
     assert train["try_number"] == 2

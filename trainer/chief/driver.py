@@ -232,9 +232,8 @@ class Driver:
         self.committed = manifest
         took_s = self.clock() - began
         self.seconds["commit"] = self.seconds.get("commit", 0.0) + took_s
-        self.log.info(
-            "committed", f"round {manifest.round} is committed", round=manifest.round, epoch=self.epoch, seconds=took_s
-        )
+        fields = {"round": manifest.round, "epoch": self.epoch, "seconds": took_s, "bytes": len(document)}
+        self.log.info("committed", f"round {manifest.round} is committed", **fields)
 
     async def _finish(self) -> Event:
         await self._settle_commit()

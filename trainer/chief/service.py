@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,9 @@ from trainer.ending import conclude, failure_outcome
 from trainer.environment import PodEnvironment
 from trainer.health import HealthServer
 from trainer.logs import EventLog
+from trainer.metrics.export import Exported, exported
+from trainer.metrics.of_pod import JobMetrics, WorkerMetrics
+from trainer.metrics.usage import Usage
 from trainer.storage import in_thread, open_store
 from trainer.worker.holder import RankHolder
 
@@ -45,9 +48,27 @@ class Chief:
     final: Outcome | None = None
     _job: asyncio.Task[Outcome] | None = None
     _outcomes: ObjectStore | None = None
+    _metrics: JobMetrics | None = None
+    _page: Callable[[], str | None] = lambda: None
 
     async def run(self) -> Outcome:
-        """Do the job and return its outcome, which is also written next to the checkpoints."""
+        """Do the job and return its outcome, which is also written next to the checkpoints and told in metrics."""
+        with exported(self.pod, "chief", self.log) as metrics:
+            self._measure(metrics)
+            outcome = await self._run()
+            if self._metrics is not None:
+                self._metrics.ended(outcome)
+        return outcome
+
+    def _measure(self, metrics: Exported) -> None:
+        self._page = metrics.page
+        self._metrics = JobMetrics(registry=metrics.registry, spec=self.spec)
+        self.log.observers.append(self._metrics.event)
+        if self.spec.num_workers == 1:
+            usage = Usage(limit_bytes=self.pod.memory_limit_bytes)
+            WorkerMetrics(registry=metrics.registry, job_id=self.spec.job_id, index=0, usage=usage)
+
+    async def _run(self) -> Outcome:
         loop = asyncio.get_running_loop()
         for number in termination.SIGNALS:
             loop.add_signal_handler(number, self._told_to_stop)
@@ -104,7 +125,7 @@ class Chief:
         asyncio.get_running_loop().call_later(GRACE_S, job.cancel)
 
     async def _guarded(self) -> Outcome:
-        server = HealthServer(host=self.pod.pod_ip, port=self.pod.health_port, state=self.health)
+        server = HealthServer(host=self.pod.pod_ip, port=self.pod.health_port, state=self.health, metrics=self._page)
         try:
             async with server:
                 self.log.info("listening", f"/health on {server.host}:{server.port}", port=server.port)
@@ -130,6 +151,8 @@ class Chief:
             )
             return await self._result(found.manifest, found.documents, {})
         epoch, found = await in_thread(checkpoints.take_over, self.spec.job_id, uri=uri)
+        if self._metrics is not None:
+            self._metrics.took_over(epoch)
         return await self._drive(checkpoints, epoch, found)
 
     async def _drive(self, checkpoints: Checkpoints, epoch: int, found: Found) -> Outcome:

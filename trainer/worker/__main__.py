@@ -27,7 +27,7 @@ DASK_LOG_LEVEL = {"DASK_LOGGING__DISTRIBUTED": "error"}
 
 def main(argv: Sequence[str]) -> int:
     """Serve one job. The specification's flags are accepted; what they say, a worker learns from the chief."""
-    log = open_log(os.environ.get("TRAINING_JOB_ID", ""), role="worker", worker=os.environ.get("WORKER_INDEX", ""))
+    log = open_log(os.environ.get("TRAINING_JOB_ID", ""), role="worker")
     os.environ.update({name: value for name, value in DASK_LOG_LEVEL.items() if name not in os.environ})
     termination_log = None
     try:

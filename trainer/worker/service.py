@@ -24,6 +24,9 @@ from trainer.dask_settings import QUIET
 from trainer.ending import conclude, failure_outcome
 from trainer.health import HealthServer
 from trainer.logs import EventLog, adopt_logger
+from trainer.metrics.export import exported
+from trainer.metrics.of_pod import WorkerMetrics
+from trainer.metrics.usage import Usage
 from trainer.tls import security
 from trainer.worker import remote
 from trainer.worker.settings import WorkerSettings
@@ -58,11 +61,13 @@ class WorkerService:
             loop.add_signal_handler(number, self._told_to_stop)
         if termination.was_told():
             self._told_to_stop()
+        pod = self.settings.pod
         try:
-            async with HealthServer(
-                host=self.settings.pod.pod_ip, port=self.settings.pod.health_port, state=self.health
-            ):
-                await self._serve()
+            with exported(pod, f"worker-{self.settings.name}", self.log) as metrics:
+                usage = Usage(limit_bytes=pod.memory_limit_bytes)
+                WorkerMetrics(registry=metrics.registry, job_id=job_id, index=self.settings.index, usage=usage)
+                async with HealthServer(host=pod.pod_ip, port=pod.health_port, state=self.health, metrics=metrics.page):
+                    await self._serve()
         except Exception as e:  # noqa: BLE001 - whatever it is, the pod ends with a reason
             return failure_outcome(job_id, e, self.log)
         return Outcome(job_id=job_id, message="the chief says that the job is done")

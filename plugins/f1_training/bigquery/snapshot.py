@@ -51,8 +51,8 @@ def training_part(plan: RunPlan) -> Part:
         ContractError: a name cannot be used in SQL.
     """
     tables = {
-        "train_table": sql.table(_source(plan, plan.train_split)),
-        "validation_table": sql.table(_source(plan, plan.validation_split)),
+        "train_table": sql.table(source(plan, plan.train_split)),
+        "validation_table": sql.table(source(plan, plan.validation_split)),
     }
     text = sql.render(sql.load("snapshot/training.sql"), {**_columns(plan.entry), **tables})
     parameters: dict[str, Parameter] = {
@@ -75,7 +75,7 @@ def evaluation_part(plan: RunPlan) -> Part:
     Raises:
         ContractError: a name cannot be used in SQL.
     """
-    tables = {"test_table": sql.table(_source(plan, plan.test_split))}
+    tables = {"test_table": sql.table(source(plan, plan.test_split))}
     columns = _columns(plan.entry)
     texts = {by.snapshot_column: by.column for by in plan.entry.breakdown if by.column}
     columns["columns"] = sql.joined_columns(columns.pop("features"), sql.texts(texts))
@@ -151,7 +151,8 @@ def checksums(
     return {split: tuple(sums) for split, sums in found.items()}
 
 
-def _source(plan: RunPlan, split: str) -> str:
+def source(plan: RunPlan, split: str) -> str:
+    """The table that the rows of ``split`` come from."""
     return f"{plan.settings.project}.{plan.settings.datasets.strategy}.{split}"
 
 

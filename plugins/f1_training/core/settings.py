@@ -12,6 +12,7 @@ from f1_training.core.retry import RetrySettings, Team
 from f1_training.core.vertex import VertexSettings
 from trainer.contract import ContractError, FailureReason, TrainingFailure
 from trainer.contract.fields import decode, require
+from trainer.contract.metrics import Exporter
 
 VARIABLE = "f1_training"
 #: Airflow's pool of the tasks that run a job in Kubernetes. It must count deferred tasks: its slots are jobs that run.
@@ -126,6 +127,22 @@ class ServingSettings:
         require(self.within_s > 0, "within_s", f"is {self.within_s}; more than 0")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricsSettings:
+    """Where metrics of training go: ``prometheus`` (each pod serves them), ``cloud_monitoring``, both, or nowhere.
+
+    ``location`` is Google's that points are kept in. ``endpoint`` (plain ``host:port``) takes Cloud Monitoring's place.
+    """
+
+    exporters: tuple[Exporter, ...] = ()
+    location: str = "global"
+    endpoint: str = ""
+
+    def __post_init__(self) -> None:
+        fits = bool(DNS_LABEL.fullmatch(self.location))
+        require(fits, "location", f"is {self.location!r}; global, or a region such as europe-west4")
+
+
 class ChannelKind(enum.StrEnum):
     """How people are reached."""
 
@@ -178,9 +195,9 @@ class Settings:
     ``models_kept_days``, and longer: the newest ``models_kept``, the champion, and the one that it replaced.
     ``heartbeat_s``, ``regroup_grace_s`` (0: the survivors go on at once) and ``partition_s`` are the limits of
     :class:`trainer.contract.Limits`. ``retry`` says how often an attempt is made again, ``alerts`` who is told when it
-    is not, ``data`` where laps come from, ``serving`` which servers predict, ``vertex`` what Vertex AI gets.
-    Pods are the Kubernetes account ``service_account``; evaluations, which see test rows, are
-    ``evaluator_service_account`` where it is given.
+    is not, ``data`` where laps come from, ``serving`` which servers predict, ``vertex`` what Vertex AI gets,
+    ``metrics`` where metrics go. Pods are the Kubernetes account ``service_account``; evaluations, which see test rows,
+    are ``evaluator_service_account`` where it is given.
     """
 
     project: str
@@ -223,6 +240,7 @@ class Settings:
     vertex: VertexSettings = field(default_factory=VertexSettings)
     retry: RetrySettings = field(default_factory=RetrySettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
 
     def __post_init__(self) -> None:
         require(bool(PROJECT.fullmatch(self.project)), "project", f"is {self.project!r}; a Google Cloud project id")

@@ -85,6 +85,7 @@ def chief_job(spec: TrainingSpec, settings: JobSettings) -> Manifest:
             "TRAINING_JOB_ID": spec.job_id,
             "TOTAL_WORKERS": str(spec.num_workers),
             "TRAINING_CHIEF_PORT": str(CHIEF_PORT),
+            "TRAINING_DATA_SPLIT": spec.train_split,
             "TRAINING_SPEC": spec.to_json(),
         },
         tls=not alone,
@@ -104,7 +105,11 @@ def evaluation_job(spec: EvaluationSpec, settings: JobSettings) -> Manifest:
         image=settings.evaluator_image,
         module="trainer.evaluate",
         resources=settings.worker_resources,
-        environment={"TRAINING_JOB_ID": spec.job_id, "EVALUATION_SPEC": spec.to_json()},
+        environment={
+            "TRAINING_JOB_ID": spec.job_id,
+            "TRAINING_DATA_SPLIT": spec.split,
+            "EVALUATION_SPEC": spec.to_json(),
+        },
     )
     metadata = _metadata(spec, settings, Role.EVALUATE, settings.names.base, Purpose.EVALUATE)
     # It needs the machine that the model trains on; which of the pools has that type, the workers' labels say.
@@ -149,6 +154,7 @@ def worker_job(spec: TrainingSpec, settings: JobSettings) -> Manifest:
             "TRAINING_CHIEF_ADDRESS": f"{settings.names.service_host}:{CHIEF_PORT}",
             "TRAINING_CHIEF_WAIT_S": str(round(spec.limits.worker_start_s)),
             "TRAINING_RECONNECT_S": str(round(spec.limits.partition_s)),
+            "TRAINING_DATA_SPLIT": spec.train_split,
         },
         tls=True,
         probed=True,

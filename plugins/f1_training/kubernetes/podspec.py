@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from f1_training.core.settings import SPOT_LABEL, Spot
+from f1_training.core.settings import SPOT_LABEL, MetricsSettings, Spot
 from f1_training.kubernetes.settings import JobSettings
+from trainer.contract.metrics import Exporter
 from trainer.contract.resources import Resources
 
 CHIEF_PORT, HEALTH_PORT = 8786, 8080
@@ -129,6 +130,8 @@ def _environment(container: Container, settings: JobSettings) -> list[dict[str, 
         "TRAINING_HEALTH_PORT": str(HEALTH_PORT),
         "TRAINING_CACHE_DIR": CACHE_DIR,
         "TRAINING_TERMINATION_LOG": TERMINATION_LOG,
+        "TRAINING_ATTEMPT": str(settings.attempt),
+        "TRAINING_MODEL_TYPE": settings.model_type,
         "GOOGLE_CLOUD_PROJECT": settings.project,
         "HOME": TMP_DIR,
     }
@@ -141,9 +144,22 @@ def _environment(container: Container, settings: JobSettings) -> list[dict[str, 
         plain["COLLECTIVE_HOST"] = settings.collective_host
     if container.role is Role.WORKER:
         fields["WORKER_INDEX"] = COMPLETION_INDEX
+    if container.probed and settings.metrics.exporters:
+        plain |= _metrics(settings.metrics)
+        fields["POD_NAMESPACE"] = "metadata.namespace"
     plain |= settings.environment
     references = [{"name": n, "valueFrom": {"fieldRef": {"fieldPath": path}}} for n, path in fields.items()]
     return [*references, *({"name": name, "value": value} for name, value in sorted(plain.items()))]
+
+
+def _metrics(metrics: MetricsSettings) -> dict[str, str]:
+    """Where the pod's metrics go. Prometheus asks on the health port; Cloud Monitoring is told."""
+    told = {"TRAINING_METRICS": ",".join(metrics.exporters)}
+    if Exporter.CLOUD_MONITORING in metrics.exporters:
+        told["TRAINING_METRICS_LOCATION"] = metrics.location
+        if metrics.endpoint:
+            told["TRAINING_METRICS_ENDPOINT"] = metrics.endpoint
+    return told
 
 
 def _resources(container: Container) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Jobs that no DAG run will ask for any more: which there are, from the Jobs as the API gives them. Pure.
+"""Jobs that no DAG run will ask for any more, and jobs that wait: from the Jobs as the API gives them. Pure.
 
 A job outlives its run where the run, or Airflow's metadata, was deleted while it trained, or where Airflow could not
 reach the cluster when the task was killed. Its deadline would end it after a day; a day of ten nodes costs money.
@@ -39,3 +39,14 @@ def jobs_of_runs(jobs: Iterable[Mapping[str, Any]], now: datetime) -> list[JobOf
         if DAG_ID in notes and RUN_ID in notes and now.astimezone(UTC) - created >= YOUNGEST:
             found.append(JobOfRun(job=metadata["name"], dag_id=notes[DAG_ID], run_id=notes[RUN_ID]))
     return found
+
+
+def queued(jobs: Iterable[Mapping[str, Any]]) -> int:
+    """How many main Jobs among ``jobs`` wait: suspended, or without a pod that is ready, and not over."""
+    return sum(_waits(job) for job in jobs if (job["metadata"].get("labels") or {}).get(COMPONENT) in MAIN_ROLES)
+
+
+def _waits(job: Mapping[str, Any]) -> bool:
+    status = job.get("status") or {}
+    over = {c["type"] for c in status.get("conditions") or () if c["status"] == "True"} & {"Complete", "Failed"}
+    return not over and not status.get("ready") and not job["metadata"].get("deletionTimestamp")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from f1_training.core.plan import RunPlan
-from f1_training.core.settings import Spot
+from f1_training.core.settings import MetricsSettings, Spot
 from f1_training.kubernetes.names import JobNames, Purpose
 from trainer.contract import Device
 from trainer.contract.fields import require
@@ -42,6 +42,8 @@ class JobSettings:
     queue: str = ""
     deadline_s: int = 86_400
     ttl_s: int = 86_400
+    model_type: str = ""
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
 
     def __post_init__(self) -> None:
         require(self.attempt >= 1, "attempt", f"is {self.attempt}; 1 or more")
@@ -76,4 +78,6 @@ def job_settings(plan: RunPlan, purpose: Purpose, attempt: int) -> JobSettings:
         queue=deployed.queue,
         deadline_s=deployed.deadline_s,
         ttl_s=deployed.ttl_s,
+        model_type=plan.model_type,
+        metrics=deployed.metrics,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from f1_training.operators.alerting import tell_team
+from f1_training.operators.metrics import count_failure, count_retry
 from f1_training.operators.retries import ADOPT_AFTER, TRIES_FOR_KILLED_PROCESSES, ReasonedRetryPolicy
 
 
@@ -15,5 +16,6 @@ def default_args() -> dict[str, Any]:
         "retries": TRIES_FOR_KILLED_PROCESSES,
         "retry_delay": ADOPT_AFTER,
         "retry_policy": ReasonedRetryPolicy(),
-        "on_failure_callback": tell_team,
+        "on_failure_callback": [tell_team, count_failure],
+        "on_retry_callback": count_retry,
     }

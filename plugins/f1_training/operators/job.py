@@ -16,6 +16,7 @@ from f1_training.core.plan import RunPlan
 from f1_training.core.retry import RULES, Decision, Size, decide
 from f1_training.kubernetes.names import AttemptRef, Purpose, attempt_ref
 from f1_training.operators.attempts import Attempt, Attempts, AttemptState
+from f1_training.operators.metrics import report_queued
 from trainer.contract import FailureReason, Outcome, TrainingFailure
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class JobOperator(BaseOperator):
             require_room(cluster, bundle)
             self._live = (cluster, ref)
             cluster.submit(bundle)
+            report_queued(plan.settings, cluster)
             self.log.info("attempt %s: Job %s/%s", attempt.number, ref.namespace, ref.job)
         return self.execute_complete(context, self._follow(cluster, plan, ref))
 

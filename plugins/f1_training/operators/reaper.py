@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from f1_training.core.failures import airflow_errors
+from f1_training.operators.metrics import report_queued
 from f1_training.operators.planning import deployed_settings
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class ReaperOperator(BaseOperator):
             for job in abandoned:
                 self.log.warning("Job %s: run %s of %s is over or gone; deleting it", job.job, job.run_id, job.dag_id)
                 cluster.delete(settings.namespace, job.job)
+            report_queued(settings, cluster)
         self.log.info("%d jobs belong to runs, %d were abandoned", len(found), len(abandoned))
         return [job.job for job in abandoned]
 

@@ -46,6 +46,7 @@ class RegisterModelOperator(BaseOperator):
         super().__init__(outlets=[CHAMPIONS], **kwargs)
         #: Where the version's report is, once there is one.
         self.report_uri = ""
+        self._model_uri = ""
         self.plan = plan
         self.snapshots = snapshots
         self.trained = trained
@@ -70,6 +71,7 @@ class RegisterModelOperator(BaseOperator):
             card = model_card(plan, self._inputs(plan), made, evaluation)
             registry = Registry(plan.settings.uris.models)
             registered = registry.register(card, read_object(made.model_uri))
+            self._model_uri = registered.model_uri
             decision = decide(evaluation, plan.entry.gates)
             html = page(registered.card, decision).encode()
             self.report_uri = registry.attach(registered.card, REPORT, html, "text/html; charset=utf-8")
@@ -80,6 +82,12 @@ class RegisterModelOperator(BaseOperator):
                 announce_champion(context, card.model_type, card.model_version, reason)
         summary = _summary(registered.card, registered.model_uri, champion=champion, reason=reason)
         return {**summary, "report_uri": self.report_uri}
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002 - the provider's signature
+        """The booster and the rows that it was evaluated on, and the version."""
+        from f1_training.operators.lineage import moved
+
+        return moved([self.trained.get("model_uri", ""), self.snapshots["evaluation"]["table"]], [self._model_uri])
 
     def _inputs(self, plan: RunPlan) -> Inputs:
         from f1_training.core.specs import training_spec

@@ -50,3 +50,12 @@ class SnapshotOperator(BaseOperator):
                 raise
             attempts.succeeded(number)
         return taken
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002 - the provider's signature
+        """The tables that the rows came from, and those that they are in now."""
+        from f1_training.bigquery.snapshot import source
+        from f1_training.operators.lineage import moved
+
+        plan = RunPlan.from_xcom(self.plan)
+        splits = (plan.train_split, plan.validation_split, plan.test_split)
+        return moved([source(plan, split) for split in splits], [plan.training_table, plan.evaluation_table])

@@ -10,6 +10,7 @@ from f1_training.core.plan import RunPlan
 from f1_training.core.retry import RULES, Decision
 from f1_training.kubernetes.names import Purpose
 from f1_training.operators.job import JobOperator
+from f1_training.operators.metrics import count_success
 from trainer.contract import GroupChange, Outcome, SnapshotRef, TrainingFailure
 from trainer.contract.fields import decode
 
@@ -38,6 +39,7 @@ class DaskTrainingOperator(JobOperator):
     def __init__(self, *, plan: Any, snapshots: Any, **kwargs: Any) -> None:
         super().__init__(plan=plan, **kwargs)
         self.snapshots = snapshots
+        self._model_uri = ""
 
     def bundle(self, plan: RunPlan, attempt: int) -> Bundle:
         """Chief and workers; certificates are new for each attempt."""
@@ -60,7 +62,9 @@ class DaskTrainingOperator(JobOperator):
 
         made = TrainingResult.from_json(read_object(outcome.result_uri))
         self.log.info("%s: %s rounds, sha256 %s", made.model_uri, made.rounds, made.sha256)
+        self._model_uri = made.model_uri
         self._prune(plan)
+        count_success(plan)
         return {
             "job_id": made.job_id,
             "result_uri": outcome.result_uri,
@@ -72,6 +76,12 @@ class DaskTrainingOperator(JobOperator):
             "attempt": attempt,
             "resumed": any(event.change is GroupChange.RESUMED for event in made.lineage),
         }
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002 - the provider's signature
+        """The snapshot that was trained on, and the booster."""
+        from f1_training.operators.lineage import moved
+
+        return moved([self.snapshots["training"]["table"]], [self._model_uri])
 
     def _prune(self, plan: RunPlan) -> None:
         from f1_training.core.storage import prune_checkpoints

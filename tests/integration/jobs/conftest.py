@@ -25,6 +25,8 @@ TABLE = "f1-project.f1_staging.made_up"
 SHARDS = 8
 ROWS = {"train": 12_000, "validation": 2_000, "test": 2_000}
 FEATURES = ("a", "b", "c", "d")
+#: Of the environment, and of no log.
+SECRET = "ya29.a-token-that-nobody-may-read"
 
 
 def made_up_rows() -> pa.Table:
@@ -71,7 +73,12 @@ def storage_port(snapshot_file: Path) -> Iterator[int]:
 
 @pytest.fixture
 def launcher(tmp_path: Path, storage_port: int) -> Iterator[Launcher]:
-    environment = {"BIGQUERY_STORAGE_EMULATOR_HOST": f"127.0.0.1:{storage_port}"}
+    environment = {
+        "BIGQUERY_STORAGE_EMULATOR_HOST": f"127.0.0.1:{storage_port}",
+        "TRAINING_METRICS": "prometheus",
+        "TRAINING_MODEL_TYPE": "made_up",
+        "A_TOKEN": SECRET,
+    }
     started = Launcher(tmp_path, environment, make_certificates(tmp_path / "tls"))
     yield started
     started.close()

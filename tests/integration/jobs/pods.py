@@ -104,6 +104,10 @@ class Pod:
             if line["event"] == event and all(line.get(name) == value for name, value in fields.items()):
                 return line
 
+    def named(self, event: str) -> dict[str, Any]:
+        """The newest event named ``event`` so far."""
+        return [line for line in self.seen if line["event"] == event][-1]
+
     def wait(self, within_s: float = DEADLINE_S) -> int:
         try:
             return self.process.wait(within_s)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -13,9 +14,10 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import urlopen
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
-from tests.integration.jobs.conftest import ROWS
+from tests.integration.jobs.conftest import ROWS, SECRET
 from tests.integration.jobs.pods import Launcher, free_port, gone
 from trainer.contract import (
     Device,
@@ -89,7 +91,7 @@ def test_a_job_whose_chief_was_killed_ends_with_the_same_bytes(
 
 @pytest.mark.parametrize("engine", Engine)
 def test_survivors_of_a_killed_worker_go_on_and_its_successor_joins_them(
-    launcher: Launcher, make_spec: Make, engine: Engine
+    launcher: Launcher, make_spec: Make, engine: Engine, snapshot_file: Path
 ) -> None:
     limits = Limits(worker_start_s=60, heartbeat_s=20, regroup_grace_s=0)
     wanted = {"engine": engine, "params": PARAMS[engine], "num_workers": 3, "limits": limits, "rounds": 100_000}
@@ -107,15 +109,57 @@ def test_survivors_of_a_killed_worker_go_on_and_its_successor_joins_them(
     assert group["round"] == lost["round"]
     assert job.chief.wait_for("training")["round"] > lost["round"]
     port = int(job.chief.environment["TRAINING_CHIEF_PORT"])
-    launcher.worker(spec, 1, port)
+    health_port = free_port()
+    launcher.worker(spec, 1, port, TRAINING_HEALTH_PORT=str(health_port))
     assert [rank["worker"] for rank in job.chief.wait_for("group")["ranks"]] == [0, 1, 2]
-    job.chief.wait_for("committed")
+    committed = job.chief.wait_for("committed")
+    require_metrics(scraped(job.chief.named("listening")["port"]), scraped(health_port), committed["round"])
     job.chief.process.terminate()
     assert job.chief.wait(30) == os.EX_TEMPFAIL
     outcome = job.chief.outcome()
     manifest = Manifest.from_json(Path(unquote(urlsplit(outcome.manifest_uri).path)).read_bytes())
     changes = [event.change for event in manifest.lineage]
     assert changes[:3] == [GroupChange.STARTED, GroupChange.REGROUPED, GroupChange.REJOINED]
+    require_discreet(launcher, snapshot_file)
+
+
+def scraped(port: int) -> dict[str, float]:
+    """What ``/metrics`` says, by metric and labels."""
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
+
+
+def require_metrics(chief: dict[str, float], worker: dict[str, float], committed: int) -> None:
+    """After one loss, and a commit of the group that the successor is in."""
+    job = '{job_id="survives",model_type="made_up"}'
+    assert chief[f"training_progress_iterations_completed{job}"] >= committed
+    assert chief['training_job_status{model_type="made_up",status="running"}'] == 1
+    assert chief[f"training_recovery_seconds_count{job}"] == 1
+    assert 0 < chief[f"training_recovery_seconds_sum{job}"] < 120
+    assert chief[f"training_checkpoint_bytes_sum{job}"] > 0
+    records = [chief[f'training_progress_records_processed{{job_id="survives",worker_index="{i}"}}'] for i in range(3)]
+    assert sum(records) >= committed * ROWS["train"]
+    own = '{job_id="survives",worker_index="1"}'
+    assert abs(time.time() - worker[f"training_worker_heartbeat{own}"]) < 30
+    limit = worker[f"training_worker_memory_limit_bytes{own}"]
+    assert 2**20 < worker[f"training_worker_memory_usage_bytes{own}"] < limit
+    assert 0 <= worker[f"training_worker_cpu_utilization{own}"] <= 100
+
+
+def require_discreet(launcher: Launcher, snapshot_file: Path) -> None:
+    """No pod's log has a value of a row, or a secret."""
+    columns = pq.read_table(snapshot_file).drop(["split", "shard", "row_key"]).to_pydict()
+    values = {repr(value) for column in columns.values() for value in column if value is not None}
+    files = [f for pod in launcher.started for f in (pod.log, pod.log.with_suffix(".stderr"))]
+    text = "\n".join(f.read_text(errors="replace") for f in files)
+    assert len(values) > sum(ROWS.values())
+    assert len(text) > 1000
+    # Numbers are looked up as words: with 17 digits none is there by chance.
+    assert values & set(re.split(r"[^\w.+-]+", text)) == set()
+    assert not [name for name in columns["group_id"] if name in text]
+    key = (Path(launcher.environment["TRAINING_TLS_DIR"]) / "tls.key").read_text().splitlines()[1]
+    assert not [secret for secret in (SECRET, key, "PRIVATE KEY") if secret in text]
 
 
 def test_one_of_two_is_too_few_and_the_job_leaves_nothing(launcher: Launcher, make_spec: Make) -> None:

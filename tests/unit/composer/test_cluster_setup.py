@@ -21,8 +21,9 @@ from f1_training.core.settings import Settings
 from f1_training.kubernetes.manifests import QUEUE
 from tests.fakes.golden_pods import jobs, pods
 from tests.fakes.kustomize import Manifest, build_on, documents, render
-from tests.fakes.network_policy import selects
+from tests.fakes.network_policy import Endpoint, reaches, selects
 from tests.fakes.run_plan import settings
+from trainer.contract.metrics import METRICS, MOST_SERIES, Source
 from trainer.contract.resources import LADDER
 
 SETUP = Path(__file__).parents[3] / "composer" / "k8s"
@@ -120,6 +121,9 @@ def test_the_api_s_schemas_accept_it(name: str) -> None:
         if manifest["apiVersion"].startswith("kueue."):
             assert (manifest["apiVersion"], name) == (KUEUE, "kueue")
             assert manifest["kind"] in {"ResourceFlavor", "ClusterQueue", "LocalQueue"}
+            continue
+        if manifest["kind"] == "PodMonitoring":
+            assert (manifest["apiVersion"], name) == ("monitoring.googleapis.com/v1", "managed-prometheus")
             continue
         for version in ("1.33", "1.37"):
             kubernetes_validate.validate(manifest, version, strict=True)
@@ -271,3 +275,25 @@ def test_the_queue_resumes_the_workers() -> None:
         metadata = jobs()[name]["metadata"]
         assert QUEUE in metadata["labels"]
         assert not [o for o in metadata.get("ownerReferences", []) if o.get("controller")]
+
+
+def test_managed_prometheus_reaches_the_metrics_of_chiefs_and_workers_and_nothing_else() -> None:
+    objects = SETUPS["managed-prometheus"]
+    spec = one("PodMonitoring", objects)["spec"]
+    (endpoint,) = spec["endpoints"]
+    collector = Endpoint(address="10.4.0.9", namespace="gmp-system")
+    stranger = Endpoint(address="10.4.0.8", namespace="default")
+    for name, pod in pods().items():
+        labels = pod["metadata"]["labels"]
+        is_scraped = name.rpartition("/")[2] in ("chief", "worker")
+        assert selects(spec["selector"], labels) is is_scraped
+        target = Endpoint(address="10.4.1.2", namespace=NAMESPACE, labels=labels)
+        assert reaches(objects, collector, target, 8080) is is_scraped
+        assert not reaches(BASE, collector, target, 8080)
+        assert not reaches(objects, collector, target, 8786)
+        assert not reaches(objects, stranger, target, 8080)
+        ports = {p["name"]: p["containerPort"] for p in pod["spec"]["containers"][0].get("ports", [])}
+        assert not is_scraped or ports[endpoint["port"]] == 8080
+    most = MOST_SERIES * sum(m.source is not Source.AIRFLOW for m in METRICS.values())
+    buckets = max(len(m.bounds) for m in METRICS.values()) + 3
+    assert most < spec["limits"]["samples"] < most * buckets

@@ -42,6 +42,7 @@ ON_GOOGLE_CLOUD = settings(
     worker_priority_class="f1-training-worker",
     gpu_accelerator="nvidia-tesla-t4",
     queue="training",
+    metrics={"exporters": ["prometheus", "cloud_monitoring"], "location": "europe-west4"},
 )
 ON_ONE_MACHINE = settings(
     "file:///var/storage",

@@ -6,10 +6,12 @@ import re
 import pytest
 import yaml
 
+from composer.monitoring.rules import for_cloud_monitoring, read_alerts
 from composer.policy.page import REPOSITORY
 from tests.fakes.infrastructure import of_type, one
 
 ALERTS = yaml.safe_load((REPOSITORY / "composer" / "monitoring" / "alerts.yaml").read_text())["alerts"]
+RULES = {rule.name: rule for rule in read_alerts((REPOSITORY / "composer" / "monitoring" / "alerts.yaml").read_text())}
 
 
 @pytest.mark.parametrize(("bucket", "days"), [("training", 30), ("errors", 90), ("audit", 365)])
@@ -58,7 +60,8 @@ def test_row_18_and_22_every_alert_of_the_file_becomes_a_policy() -> None:
     for alert in ALERTS:
         (condition,) = policies[alert["name"]]["conditions"]
         promql = condition["condition_prometheus_query_language"][0]
-        assert promql["query"] == alert["expr"]
+        # With the thresholds in it, on the metrics that Google's client writes.
+        assert promql["query"] == for_cloud_monitoring(RULES[alert["name"]].expr)
         assert re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", promql["alert_rule"])
         assert promql["duration"] == f"{_seconds(alert['for'])}s"
         assert alert["runbook"] in policies[alert["name"]].one("documentation")["content"]

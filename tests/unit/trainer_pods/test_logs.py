@@ -3,8 +3,11 @@
 import io
 import json
 import logging
+import re
 
-from trainer.logs import EventLog, JsonLines, Terminal, open_log
+import pytest
+
+from trainer.logs import TRACE, EventLog, JsonLines, Terminal, open_log, pod_fields
 
 
 class Tty(io.StringIO):
@@ -69,3 +72,49 @@ def test_what_libraries_log_is_forwarded_with_its_traceback() -> None:
     assert (line["severity"], line["event"], line["logger"]) == ("ERROR", "library", "some.library")
     assert "it failed" in str(line["message"])
     assert "ValueError: deep inside" in str(line["message"])
+
+
+POD = {
+    "TRAINING_MODEL_TYPE": "tire_degradation",
+    "TRAINING_DATA_SPLIT": "train",
+    "TOTAL_WORKERS": "4",
+    "WORKER_INDEX": "2",
+    "TRAINING_ATTEMPT": "3",
+    "GOOGLE_CLOUD_PROJECT": "my-project",
+    "TRAINING_SPEC": "the spec",
+    "BIGQUERY_TOKEN": "a secret",
+}
+
+
+def test_every_line_says_which_pod_of_which_run_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in POD.items():
+        monkeypatch.setenv(name, value)
+    stream = io.StringIO()
+    log = open_log("job-1", stream, role="worker")
+    logging.getLogger().handlers.clear()
+    log.info("training", "round 7 is trained", round=7)
+    log.warning("leaving", "told to stop")
+    for line in lines(stream):
+        said = {name: line[name] for name in ("job_id", "model_type", "data_split", "role", "round")}
+        assert said == {
+            "job_id": "job-1",
+            "model_type": "tire_degradation",
+            "data_split": "train",
+            "role": "worker",
+            "round": 7,
+        }
+        assert (line["num_workers"], line["worker_index"], line["attempt"]) == (4, 2, 3)
+        assert re.fullmatch(r"projects/my-project/traces/[0-9a-f]{32}", str(line["logging.googleapis.com/trace"]))
+    assert "secret" not in stream.getvalue()
+    assert "the spec" not in stream.getvalue()
+
+
+def test_all_pods_of_a_run_have_one_trace_and_runs_differ() -> None:
+    chief, worker = (pod_fields("job-1", {**POD, "WORKER_INDEX": index}) for index in ("", "1"))
+    other = pod_fields("job-2", POD)
+    assert chief[TRACE] == worker[TRACE] != other[TRACE]
+    assert "worker_index" not in chief
+
+
+def test_a_pod_that_is_told_nothing_says_nothing_of_it() -> None:
+    assert pod_fields("", {"WORKER_INDEX": "x"}) == {}

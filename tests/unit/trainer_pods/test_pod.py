@@ -43,7 +43,13 @@ def test_memory_is_a_kubernetes_quantity(text: str, size: int) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("TRAINING_HEALTH_PORT", "http"), ("TRAINING_CHIEF_PORT", "-1"), ("TRAINING_MEMORY_LIMIT", "lots")],
+    [
+        ("TRAINING_HEALTH_PORT", "http"),
+        ("TRAINING_CHIEF_PORT", "-1"),
+        ("TRAINING_MEMORY_LIMIT", "lots"),
+        ("TRAINING_METRICS", "statsd"),
+        ("TRAINING_ATTEMPT", "0"),
+    ],
 )
 def test_a_wrong_variable_is_named(name: str, value: str) -> None:
     with pytest.raises(TrainingFailure, match=name) as caught:
@@ -89,6 +95,26 @@ async def test_health_says_what_the_pod_is_doing() -> None:
         assert (status, body) == ("HTTP/1.1 200 OK", {"state": "training round 7"})
         assert (await get(server.port, "GET /metrics HTTP/1.1\r\n\r\n"))[0] == "HTTP/1.1 404 Not Found"
         assert (await get(server.port, "POST /health HTTP/1.1\r\n\r\n"))[0] == "HTTP/1.1 405 Method Not Allowed"
+
+
+async def test_metrics_are_served_where_there_are_any() -> None:
+    async with HealthServer(host="127.0.0.1", port=0, state=dict, metrics=lambda: "rounds 7\n") as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+        answer = (await asyncio.wait_for(reader.read(), 5)).decode()
+        writer.close()
+        assert "\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n" in answer
+        assert answer.endswith("\r\n\r\nrounds 7\n")
+        assert (await get(server.port, "POST /metrics HTTP/1.1\r\n\r\n"))[0] == "HTTP/1.1 405 Method Not Allowed"
+
+
+def test_where_metrics_go_is_read_and_checked() -> None:
+    told = {"TRAINING_METRICS": "prometheus,cloud_monitoring", "GOOGLE_CLOUD_PROJECT": "p", "TRAINING_ATTEMPT": "2"}
+    pod = read_environment(told)
+    assert (pod.metrics.exporters, pod.metrics.project, pod.attempt) == (("prometheus", "cloud_monitoring"), "p", 2)
+    assert read_environment({}).metrics.exporters == ()
+    with pytest.raises(TrainingFailure, match="GOOGLE_CLOUD_PROJECT is not set"):
+        read_environment({"TRAINING_METRICS": "cloud_monitoring"})
 
 
 async def test_a_taken_health_port_is_named() -> None:

@@ -1,7 +1,8 @@
 # Who is told of what. What alerts there are is data: composer/monitoring/alerts.yaml.
 
 locals {
-  alerts = { for alert in yamldecode(file("${path.module}/../../../monitoring/alerts.yaml")).alerts : alert.name => alert }
+  file   = "${path.module}/../../../monitoring/alerts.yaml"
+  alerts = { for alert in yamldecode(templatefile(local.file, yamldecode(file(local.file)).thresholds)).alerts : alert.name => alert }
   emails = [for channel in google_monitoring_notification_channel.email : channel.id]
   # Monitoring wants seconds; a person reads 5m.
   seconds = { s = 1, m = 60, h = 3600, d = 86400 }
@@ -33,7 +34,7 @@ resource "google_monitoring_alert_policy" "of" {
     display_name = each.key
 
     condition_prometheus_query_language {
-      query               = each.value.expr
+      query               = replace(each.value.expr, "training_", "${var.metric_prefix}training_")
       duration            = "${tonumber(regex("^[0-9]+", each.value.for)) * local.seconds[regex("[smhd]$", each.value.for)]}s"
       evaluation_interval = "60s"
       rule_group          = "f1-training"

@@ -32,3 +32,8 @@ variable "critical_channels" {
   description = "Ids of channels that also get critical alerts."
   type        = list(string)
 }
+
+variable "metric_prefix" {
+  description = "What the names of metrics begin with; empty where GKE's managed Prometheus scrapes the pods."
+  type        = string
+}
