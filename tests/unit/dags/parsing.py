@@ -1,6 +1,7 @@
 """Parse a DAG file as Airflow does, in a process of its own, and say what came of it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +49,8 @@ def _parse(folder: Path, dag_id: str) -> Any:
         [sys.executable, "-c", PARSE, str(empty), str(DAGS / f"{dag_id}.py")],
         env={
             "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'plugins'}",
-            "PYTHONDONTWRITEBYTECODE": "1",
+            # With what is compiled already, as on Composer.
+            "PYTHONPYCACHEPREFIX": os.environ.get("PYTHONPYCACHEPREFIX", str(folder)),
             "AIRFLOW_HOME": str(folder),
             "HOME": str(folder),
         },

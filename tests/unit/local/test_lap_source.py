@@ -17,6 +17,7 @@ from composer.local.lap_source import UNSEEN, LapsError, LapsSource, SimulatedLa
 from composer.local.laps import main
 from f1_training.data.lap_columns import LAP_COLUMNS, SPLIT_COLUMN
 from f1_training.data.simulator import SeasonSet, simulate
+from f1_training.data.telemetry_simulator import simulate_telemetry
 
 pytestmark = pytest.mark.timeout(60)
 REPOSITORY = Path(__file__).parents[3]
@@ -101,8 +102,9 @@ def test_laps_to_be_scored_need_no_splits(laps: pa.Table, write: Callable[[pa.Ta
 
 
 def test_the_simulator_is_a_source_too() -> None:
-    ((name, table),) = SimulatedLaps(seed=3).tables()
+    (name, table), (beside, telemetry) = SimulatedLaps(seed=3).tables()
     assert (name, table.equals(simulate(SeasonSet(seed=3)))) == ("laps", True)
+    assert (beside, telemetry.equals(simulate_telemetry(3))) == ("telemetry_laps", True)
 
 
 def renamed(table: pa.Table, old: str, new: str) -> pa.Table:
