@@ -56,9 +56,12 @@ class CloudMonitoring:
 
     def values(self, name: str) -> list[Any]:
         """The values of the points of ``training.<name>``, in order."""
+        return [point.value for s in self.series(name) for point in s.points]
+
+    def series(self, name: str) -> list[Any]:
+        """What was written of ``training.<name>``, in order."""
         kind = f"custom.googleapis.com/training/{name.replace('.', '/')}"
-        series = [s for call in self.calls for s in call.time_series if s.metric.type == kind]
-        return [point.value for s in series for point in s.points]
+        return [s for call in self.calls for s in call.time_series if s.metric.type == kind]
 
     def _create(self, request: types.CreateTimeSeriesRequest, context: grpc.ServicerContext) -> empty_pb2.Empty:
         with self.changed:

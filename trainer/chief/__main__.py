@@ -18,6 +18,7 @@ from trainer.contract import TrainingSpec
 from trainer.ending import conclude, exit_within, failure_outcome
 from trainer.environment import PodEnvironment, read_environment
 from trainer.logs import EventLog, open_log
+from trainer.metrics.export import exported
 from trainer.optional import do_without
 
 
@@ -36,9 +37,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 async def _live(spec: TrainingSpec, pod: PodEnvironment, log: EventLog) -> int:
-    outcome = await Chief(spec=spec, pod=pod, log=log).run()
-    code = conclude(outcome, log, pod.termination_log)
-    exit_within(code)
+    with exported(pod, "chief", log) as metrics:
+        outcome = await Chief(spec=spec, pod=pod, log=log, metrics=metrics).run()
+        code = conclude(outcome, log, pod.termination_log)
+        exit_within(code)
     return code
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from trainer.ending import conclude, failure_outcome
 from trainer.environment import PodEnvironment
 from trainer.health import HealthServer
 from trainer.logs import EventLog
-from trainer.metrics.export import Exported, exported
+from trainer.metrics.export import Exported
 from trainer.metrics.of_pod import JobMetrics, WorkerMetrics
 from trainer.metrics.usage import Usage
 from trainer.storage import in_thread, open_store
@@ -40,6 +40,7 @@ class Chief:
     spec: TrainingSpec
     pod: PodEnvironment
     log: EventLog
+    metrics: Exported = field(default_factory=Exported)
     driver: Driver | None = None
     phase: str = "starting"
     last: Manifest | None = None
@@ -48,25 +49,23 @@ class Chief:
     final: Outcome | None = None
     _job: asyncio.Task[Outcome] | None = None
     _outcomes: ObjectStore | None = None
-    _metrics: JobMetrics | None = None
-    _page: Callable[[], str | None] = lambda: None
+    _job_metrics: JobMetrics | None = None
 
     async def run(self) -> Outcome:
         """Do the job and return its outcome, which is also written next to the checkpoints and told in metrics."""
-        with exported(self.pod, "chief", self.log) as metrics:
-            self._measure(metrics)
-            outcome = await self._run()
-            if self._metrics is not None:
-                self._metrics.ended(outcome)
+        self._measure()
+        outcome = await self._run()
+        if self._job_metrics is not None:
+            self._job_metrics.ended(outcome)
         return outcome
 
-    def _measure(self, metrics: Exported) -> None:
-        self._page = metrics.page
-        self._metrics = JobMetrics(registry=metrics.registry, spec=self.spec)
-        self.log.observers.append(self._metrics.event)
+    def _measure(self) -> None:
+        registry = self.metrics.registry
+        self._job_metrics = JobMetrics(registry=registry, spec=self.spec)
+        self.log.observers.append(self._job_metrics.event)
         if self.spec.num_workers == 1:
             usage = Usage(limit_bytes=self.pod.memory_limit_bytes)
-            WorkerMetrics(registry=metrics.registry, job_id=self.spec.job_id, index=0, usage=usage)
+            WorkerMetrics(registry=registry, job_id=self.spec.job_id, index=0, usage=usage)
 
     async def _run(self) -> Outcome:
         loop = asyncio.get_running_loop()
@@ -125,7 +124,9 @@ class Chief:
         asyncio.get_running_loop().call_later(GRACE_S, job.cancel)
 
     async def _guarded(self) -> Outcome:
-        server = HealthServer(host=self.pod.pod_ip, port=self.pod.health_port, state=self.health, metrics=self._page)
+        server = HealthServer(
+            host=self.pod.pod_ip, port=self.pod.health_port, state=self.health, metrics=self.metrics.page
+        )
         try:
             async with server:
                 self.log.info("listening", f"/health on {server.host}:{server.port}", port=server.port)
@@ -151,8 +152,8 @@ class Chief:
             )
             return await self._result(found.manifest, found.documents, {})
         epoch, found = await in_thread(checkpoints.take_over, self.spec.job_id, uri=uri)
-        if self._metrics is not None:
-            self._metrics.took_over(epoch)
+        if self._job_metrics is not None:
+            self._job_metrics.took_over(epoch)
         return await self._drive(checkpoints, epoch, found)
 
     async def _drive(self, checkpoints: Checkpoints, epoch: int, found: Found) -> Outcome:

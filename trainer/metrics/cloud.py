@@ -58,6 +58,7 @@ class CloudExporter:
     deadline_s: float = DEADLINE_S
     clock: Callable[[], float] = time.monotonic
     failures: int = 0
+    invalid: int = 0
     _client: Any = None
     _written: dict[tuple[str, Labels], float] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -84,7 +85,7 @@ class CloudExporter:
         due = [s for s in self.registry.samples() if now - self._written.get(_key(s), float("-inf")) >= self._least_s]
         try:
             for batch in _batches(due):
-                self._call(batch)
+                self._offer(batch)
                 self._written.update((_key(sample), now) for sample in batch)
         except Exception as e:  # noqa: BLE001 - whatever it is, training goes on and the next write tries again
             self.failures += 1
@@ -106,6 +107,17 @@ class CloudExporter:
         newest = max(self._written.values(), default=float("-inf"))
         time.sleep(max(0.0, min(self._least_s, newest + self._least_s - self.clock())))
         self.write()
+
+    def _offer(self, samples: Sequence[Sample]) -> None:
+        """Send ``samples``. Points that the API calls invalid are lost, those beside them not: no reason to wait."""
+        try:
+            self._call(samples)
+        except Exception as e:
+            if getattr(getattr(e, "grpc_status_code", None), "name", "") != "INVALID_ARGUMENT":
+                raise
+            self.invalid += 1
+            if self.invalid == 1:
+                self.say(f"Cloud Monitoring did not take some metrics ({_named(e)}); training goes on")
 
     def _call(self, samples: Sequence[Sample]) -> None:
         if self._client is None:

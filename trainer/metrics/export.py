@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trainer.contract.cloud_points import Destination
 from trainer.contract.metrics import Exporter
 from trainer.environment import PodEnvironment
 from trainer.logs import EventLog
-from trainer.metrics.cloud import CloudExporter
+from trainer.metrics.cloud import FLUSH_S, CloudExporter
 from trainer.metrics.exposition import exposition
 from trainer.metrics.registry import Registry
 
@@ -19,8 +19,8 @@ from trainer.metrics.registry import Registry
 class Exported:
     """A pod's registry, and what ``GET /metrics`` answers (None: it is not served)."""
 
-    registry: Registry
-    serves: bool
+    registry: Registry = field(default_factory=Registry)
+    serves: bool = False
 
     def page(self) -> str | None:
         """Prometheus' text format."""
@@ -28,8 +28,11 @@ class Exported:
 
 
 @contextlib.contextmanager
-def exported(pod: PodEnvironment, task: str, log: EventLog) -> Iterator[Exported]:
-    """Export while the block runs, and once more at its end. ``task`` names the pod's role and worker."""
+def exported(pod: PodEnvironment, task: str, log: EventLog, flush_s: float = FLUSH_S) -> Iterator[Exported]:
+    """Export while the block runs, and once more at its end. ``task`` names the pod's role and worker.
+
+    The end may take ``flush_s`` seconds: how the pod ended should be said before.
+    """
     registry = Registry()
     cloud = None
     if Exporter.CLOUD_MONITORING in pod.metrics.exporters:
@@ -50,4 +53,4 @@ def exported(pod: PodEnvironment, task: str, log: EventLog) -> Iterator[Exported
         yield Exported(registry=registry, serves=Exporter.PROMETHEUS in pod.metrics.exporters)
     finally:
         if cloud is not None:
-            cloud.close()
+            cloud.close(flush_s)

@@ -19,6 +19,8 @@ from trainer.chief.spec_source import parser
 from trainer.ending import conclude, exit_within, failure_outcome
 from trainer.environment import read_environment
 from trainer.logs import EventLog, open_log
+from trainer.metrics.cloud import FLUSH_IN_OUTAGE_S
+from trainer.metrics.export import exported
 from trainer.worker.settings import WorkerSettings, read_settings
 
 #: Read by Dask when it is imported, here and in the worker process below the nanny: what it says at INFO is no news.
@@ -42,9 +44,11 @@ def main(argv: Sequence[str]) -> int:
 async def _live(settings: WorkerSettings, log: EventLog) -> int:
     from trainer.worker.service import WorkerService  # imports Dask, after its environment is set
 
-    outcome = await WorkerService(settings=settings, log=log).run()
-    code = conclude(outcome, log, settings.pod.termination_log)
-    exit_within(code)
+    # A worker that was told to stop has used up most of its time, and its last points say little.
+    with exported(settings.pod, f"worker-{settings.name}", log, flush_s=FLUSH_IN_OUTAGE_S) as metrics:
+        outcome = await WorkerService(settings=settings, log=log, metrics=metrics).run()
+        code = conclude(outcome, log, settings.pod.termination_log)
+        exit_within(code)
     return code
 
 

@@ -24,7 +24,7 @@ from trainer.dask_settings import QUIET
 from trainer.ending import conclude, failure_outcome
 from trainer.health import HealthServer
 from trainer.logs import EventLog, adopt_logger
-from trainer.metrics.export import exported
+from trainer.metrics.export import Exported
 from trainer.metrics.of_pod import WorkerMetrics
 from trainer.metrics.usage import Usage
 from trainer.tls import security
@@ -49,6 +49,7 @@ class WorkerService:
 
     settings: WorkerSettings
     log: EventLog
+    metrics: Exported = field(default_factory=Exported)
     state: str = "waiting for the chief"
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -61,13 +62,14 @@ class WorkerService:
             loop.add_signal_handler(number, self._told_to_stop)
         if termination.was_told():
             self._told_to_stop()
-        pod = self.settings.pod
+        pod, index = self.settings.pod, self.settings.index
+        usage = Usage(limit_bytes=pod.memory_limit_bytes)
+        WorkerMetrics(registry=self.metrics.registry, job_id=job_id, index=index, usage=usage)
         try:
-            with exported(pod, f"worker-{self.settings.name}", self.log) as metrics:
-                usage = Usage(limit_bytes=pod.memory_limit_bytes)
-                WorkerMetrics(registry=metrics.registry, job_id=job_id, index=self.settings.index, usage=usage)
-                async with HealthServer(host=pod.pod_ip, port=pod.health_port, state=self.health, metrics=metrics.page):
-                    await self._serve()
+            async with HealthServer(
+                host=pod.pod_ip, port=pod.health_port, state=self.health, metrics=self.metrics.page
+            ):
+                await self._serve()
         except Exception as e:  # noqa: BLE001 - whatever it is, the pod ends with a reason
             return failure_outcome(job_id, e, self.log)
         return Outcome(job_id=job_id, message="the chief says that the job is done")

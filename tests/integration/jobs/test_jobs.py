@@ -17,6 +17,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from tests.fakes.cloud_monitoring import CloudMonitoring
 from tests.integration.jobs.conftest import ROWS, SECRET
 from tests.integration.jobs.pods import Launcher, free_port, gone
 from trainer.contract import (
@@ -160,6 +161,23 @@ def require_discreet(launcher: Launcher, snapshot_file: Path) -> None:
     assert not [name for name in columns["group_id"] if name in text]
     key = (Path(launcher.environment["TRAINING_TLS_DIR"]) / "tls.key").read_text().splitlines()[1]
     assert not [secret for secret in (SECRET, key, "PRIVATE KEY") if secret in text]
+
+
+def test_how_a_short_job_ended_is_in_cloud_monitoring(launcher: Launcher, make_spec: Make) -> None:
+    spec = make_spec("short", num_workers=1, rounds=20, params=PARAMS[Engine.XGBOOST])
+    server = CloudMonitoring()
+    try:
+        told = {"TRAINING_METRICS_ENDPOINT": server.endpoint, "GOOGLE_CLOUD_PROJECT": "p", "TRAINING_ATTEMPT": "2"}
+        chief = launcher.chief(spec, TRAINING_METRICS="cloud_monitoring", **told)
+        assert chief.wait() == 0, chief.tail()
+    finally:
+        server.kill()
+    assert server.values("progress.iterations_completed")[-1].double_value == 20
+    ended = {s.metric.labels["status"]: s.points[0].value.double_value for s in server.series("job.status")}
+    assert ended == {"running": 0, "succeeded": 1, "failed": 0}
+    assert server.values("worker.memory_usage_bytes")[-1].double_value > 0
+    assert {s.resource.labels["task_id"] for s in server.series("job.status")} == {"chief-2"}
+    assert chief.named("outcome")["attempt"] == 2
 
 
 def test_one_of_two_is_too_few_and_the_job_leaves_nothing(launcher: Launcher, make_spec: Make) -> None:

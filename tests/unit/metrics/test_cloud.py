@@ -123,6 +123,18 @@ def test_a_refusal_costs_the_points_of_its_time_and_is_said_once(
     assert "again, after 2 failures" in last
 
 
+def test_an_invalid_point_holds_up_no_other(server: CloudMonitoring, clock: Clock) -> None:
+    made = exporter(server, clock)
+    server.refuse = grpc.StatusCode.INVALID_ARGUMENT
+    made.registry.add(ROUNDS, 1, **JOB)
+    for _ in range(3):
+        clock.now += 10
+        made.write()
+    assert (server.asked, made.wait_s()) == (3, INTERVAL_S)
+    (said,) = heard(made)
+    assert "did not take some metrics (InvalidArgument: 400 refused by the test)" in said
+
+
 def test_the_wait_doubles_with_each_failure_and_begins_again(server: CloudMonitoring, clock: Clock) -> None:
     made = exporter(server, clock)
     made.registry.add(ROUNDS, 1, **JOB)
