@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from f1_training.core.costs import CostSettings
 from f1_training.core.retry import RetrySettings, Team
 from f1_training.core.vertex import VertexSettings
 from trainer.contract import ContractError, FailureReason, TrainingFailure
@@ -177,7 +178,8 @@ class Settings:
     ``models_kept_days``, and longer: the newest ``models_kept``, the champion, and the one that it replaced.
     ``heartbeat_s``, ``regroup_grace_s`` (0: the survivors go on at once) and ``partition_s`` are the limits of
     :class:`trainer.contract.Limits`. ``retry`` says how often an attempt is made again, ``alerts`` who is told when it
-    is not, ``data`` where laps come from, ``serving`` which servers predict, ``vertex`` what Vertex AI gets.
+    is not, ``data`` where laps come from, ``serving`` which servers predict, ``vertex`` what Vertex AI gets, ``costs``
+    what training may cost.
     """
 
     project: str
@@ -219,6 +221,7 @@ class Settings:
     vertex: VertexSettings = field(default_factory=VertexSettings)
     retry: RetrySettings = field(default_factory=RetrySettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    costs: CostSettings = field(default_factory=CostSettings)
 
     def __post_init__(self) -> None:
         require(bool(PROJECT.fullmatch(self.project)), "project", f"is {self.project!r}; a Google Cloud project id")
