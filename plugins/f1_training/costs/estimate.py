@@ -73,7 +73,7 @@ def comparable(cards: Sequence[ModelCard], plan: RunPlan) -> Measured | None:
     alike = [c for c in cards if c.engine == plan.entry.engine.value and c.spec.device is plan.device]
     found = [m for m in map(measured, sorted(alike, key=lambda c: c.model_version)) if m is not None]
     same = [m for m in found if m.workers == plan.num_workers]
-    return (same or found or [None])[-1]
+    return next(iter(reversed(same or found)), None)
 
 
 def estimate(plan: RunPlan, prices: Prices, known: Measured | None) -> Estimate:

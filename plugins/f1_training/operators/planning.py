@@ -59,6 +59,4 @@ def told(plan: RunPlan) -> str:
         f"{plan.device.value}, {entry.rounds} rounds, {plan.num_workers} workers{machine}, "
         f"rows of {plan.train_split!r}, {plan.validation_split!r} and {plan.test_split!r}"
     )
-    if plan.dry_run:
-        return f"{line} (dry run)"
-    return f"{line}, about {entry.cost.usd_per_run:.2f} USD ({entry.cost.basis})" if entry.cost else line
+    return f"{line} (dry run)" if plan.dry_run else line

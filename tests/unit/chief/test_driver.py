@@ -62,7 +62,9 @@ def events(stream: io.StringIO, name: str) -> list[dict[str, Any]]:
 
 def write(wanted: TrainingSpec, driver: Driver, manifest: Manifest) -> tuple[bytes, TrainingResult]:
     artifacts = open_store(wanted.output.artifacts)
-    finished = Finished(manifest=manifest, manifest_uri="m", documents=driver.documents, seconds=driver.seconds, usage=driver.usage)
+    finished = Finished(
+        manifest=manifest, manifest_uri="m", documents=driver.documents, seconds=driver.seconds, usage=driver.usage
+    )
     write_result(wanted, finished, artifacts)
     return artifacts.read("booster.txt"), TrainingResult.from_json(artifacts.read(layout.RESULT))
 
