@@ -28,6 +28,7 @@ from f1_training.operators import (
     ServeOperator,
     SnapshotOperator,
     UploadToVertexOperator,
+    check_cost,
     default_args,
     plan_models,
     require_readable,
@@ -62,6 +63,9 @@ to do.
 
 **`catalogue` failed.** A model's file cannot be read, and the log names file, field and reason. The other models are
 trained; correct the file, deploy, and start a run that names the model.
+
+**It would cost too much.** `plan` refuses a run that takes the month above `costs.hard_limit_usd`, with the sums. Run
+it again with *Above the cost limit*, or raise the limit. `f1_training_costs` reports what the month has spent.
 
 **The gate is closed.** Data that failed its checks closed it, for every model that reads the table. Approve in
 *Required actions*, or run `f1_training_gate` with action `open`: the data is checked again; if it passes, runs go on.
@@ -150,6 +154,12 @@ def params() -> dict[str, Param]:
             title="Dry run",
             description="At most 20 rounds on 2 workers, evaluated, never registered: shows that everything works.",
         ),
+        "force_cost": Param(
+            False,
+            type="boolean",
+            title="Above the cost limit",
+            description="Train although the month is, or comes, above costs.hard_limit_usd.",
+        ),
     }
 
 
@@ -176,7 +186,10 @@ with DAG(
     @task(task_id="plan", doc_md="Params, settings and catalogue become one plan a model. Refuses what cannot be.")
     def plan() -> list[dict[str, Any]]:
         """The plans of this run, one a model."""
-        return plan_models(get_current_context())
+        context = get_current_context()
+        plans = plan_models(context)
+        check_cost(context, plans)
+        return plans
 
     @task_group(group_id="model")
     def model(plan: dict[str, Any]) -> None:

@@ -48,6 +48,7 @@ class Driver:
     state: State = State.WAITING
     stopping: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
+    usage: dict[str, float] = field(default_factory=dict)
     _loaded: Loaded | None = None
     _tracker: Any = None
     _importing: asyncio.Task[Any] | None = None
@@ -197,6 +198,8 @@ class Driver:
         ranks = [replies[worker] for worker in loaded.workers]
         plan.require_agreement([r.fields["digest"] for r in ranks])
         trained = int(ranks[0].fields["rounds"])
+        for used in (rank.fields["usage"] for rank in ranks):
+            self.usage = {name: max(value, self.usage.get(name, 0.0)) for name, value in used.items()}
         self.progress.end(trained)
         record.add_segment([r.fields for r in ranks], ranks[0].payload, rounds=trained, seed=seed)
         if trained < rounds:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trainer.boosters import engine_for
 from trainer.chief import plan
@@ -15,12 +15,13 @@ from trainer.storage import storage_errors
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finished:
-    """What was trained, and how long each part took."""
+    """What was trained, how long each part took, and what a training process used at most."""
 
     manifest: Manifest
     manifest_uri: str
     documents: Sequence[bytes]
     seconds: Mapping[str, float]
+    usage: Mapping[str, float] = field(default_factory=dict)
 
 
 def write_result(spec: TrainingSpec, finished: Finished, artifacts: ObjectStore) -> str:
@@ -64,6 +65,7 @@ def _result(spec: TrainingSpec, finished: Finished, rounds: int, model_uri: str,
         lineage=manifest.lineage,
         seconds={name: round(s, 3) for name, s in finished.seconds.items()},
         features=spec.features,
+        usage={name: round(value, 3) for name, value in finished.usage.items()},
     )
 
 

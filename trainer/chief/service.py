@@ -150,7 +150,7 @@ class Chief:
             self.log.info(
                 "resumed", f"round {found.manifest.round} is committed and the last", round=found.manifest.round
             )
-            return await self._result(found.manifest, found.documents, {})
+            return await self._result(found.manifest, found.documents, {}, {})
         epoch, found = await in_thread(checkpoints.take_over, self.spec.job_id, uri=uri)
         if self._job_metrics is not None:
             self._job_metrics.took_over(epoch)
@@ -166,7 +166,7 @@ class Chief:
             try:
                 manifest = await driver.run()
                 await in_thread(checkpoints.check_epoch, epoch, uri=self.spec.output.checkpoints)
-                outcome = await self._result(manifest, driver.documents, driver.seconds)
+                outcome = await self._result(manifest, driver.documents, driver.seconds, driver.usage)
                 finished = True
             finally:
                 self.last = driver.committed
@@ -197,12 +197,16 @@ class Chief:
             yield group
 
     async def _result(
-        self, manifest: Manifest, documents: tuple[bytes, ...] | list[bytes], seconds: Mapping[str, float]
+        self,
+        manifest: Manifest,
+        documents: tuple[bytes, ...] | list[bytes],
+        seconds: Mapping[str, float],
+        usage: Mapping[str, float],
     ) -> Outcome:
         uri = self._manifest_uri(manifest)
         artifacts = open_store(self.spec.output.artifacts)
         times = {**seconds, "total": time.monotonic() - self.began}
-        finished = Finished(manifest=manifest, manifest_uri=uri, documents=documents, seconds=times)
+        finished = Finished(manifest=manifest, manifest_uri=uri, documents=documents, seconds=times, usage=usage)
         result_uri = await in_thread(write_result, self.spec, finished, artifacts, uri=artifacts.uri)
         self.last = manifest
         self.log.info("finished", f"{manifest.round} rounds are trained: {result_uri}", result_uri=result_uri)

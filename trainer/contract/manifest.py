@@ -124,7 +124,8 @@ class TrainingResult(Document):
     """What a finished job produced; written next to the booster as ``result.json``.
 
     ``rounds`` is the number of rounds in the model (the best round when early stopping found one), ``trained_rounds``
-    the number that were trained. ``metrics`` maps a split to the metric at ``rounds``.
+    the number that were trained. ``metrics`` maps a split to the metric at ``rounds``. ``usage`` is the most that a
+    training process used: ``peak_memory_bytes``, and ``cpus`` on average over a segment.
     """
 
     KIND: ClassVar[str] = "training-result"
@@ -147,3 +148,4 @@ class TrainingResult(Document):
     lineage: tuple[LineageEvent, ...]
     seconds: Mapping[str, float]
     features: tuple[str, ...] = ()
+    usage: Mapping[str, float] = field(default_factory=dict)

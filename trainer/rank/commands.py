@@ -7,7 +7,7 @@
 | ``join`` | ``rank``, ``world``, ``tracker``, ``machines``, ``timeout_s`` | ``rank`` |
 | ``build`` | ``base_score`` | ``seconds`` |
 | ``restore`` | ``round``; payload: the assembled model | ``seconds`` |
-| ``train`` | ``segment``, ``first_round``, ``rounds``, ``seed`` | ``rounds`` that were trained, ``digest``, ``seconds``, ``validation``, ``train``; payload of rank 0: the document |
+| ``train`` | ``segment``, ``first_round``, ``rounds``, ``seed`` | ``rounds`` that were trained, ``digest``, ``seconds``, ``validation``, ``train``, ``usage``; payload of rank 0: the document |
 | ``leave``, ``stop`` | | |
 
 ``hold`` and ``until`` come while ``train`` runs, and end it early at the same round on all ranks: see
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.contract import ContractError, FailureReason, TrainingFailure, TrainingSpec
-from trainer.memory import give_back_memory
+from trainer.memory import give_back_memory, peak_bytes
 from trainer.rank.gate import Gate
 
 if TYPE_CHECKING:
@@ -153,9 +153,14 @@ class Rank:
             return self.gate.passed(done)
 
         booster = self._ready().booster
+        began, cpu_began_s = time.monotonic(), time.process_time()
         trees = booster.train_segment(rounds=rounds, seed=int(arguments["seed"]), on_round=on_round)
         trained = len(trees.validation)
         reply = {"rounds": trained, "digest": trees.digest, "validation": trees.validation, "train": trees.train}
+        took_s = max(time.monotonic() - began, 1e-3)
+        # Of all threads, so that idle CPUs are seen.
+        cpus = (time.process_time() - cpu_began_s) / took_s
+        reply["usage"] = {"peak_memory_bytes": float(peak_bytes()), "cpus": cpus}
         return reply, trees.document if self._rank == 0 else b""
 
     def do_leave(self, _arguments: Arguments, _payload: bytes) -> Frame:

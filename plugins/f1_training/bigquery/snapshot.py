@@ -93,6 +93,15 @@ def evaluation_part(plan: RunPlan) -> Part:
     )
 
 
+def billing_labels(plan: RunPlan) -> dict[str, str]:
+    """What the run's jobs and tables are found by in the bill; ``include/sql/costs/spent.sql`` knows them, too."""
+    return {
+        "f1-training-job": plan.job_id,
+        "f1-training-model": plan.model_type.lower(),
+        "f1-training-budget": plan.budget.value,
+    }
+
+
 def take(warehouse: Snapshots, plan: RunPlan, part: Part, attempt: int) -> SnapshotRef:
     """Write ``part`` and count its rows. The same attempt again adopts the query that it finds.
 
@@ -104,7 +113,7 @@ def take(warehouse: Snapshots, plan: RunPlan, part: Part, attempt: int) -> Snaps
         logical_shards=plan.entry.logical_shards,
         clustered_by=("split",),
         days=plan.settings.snapshot_days,
-        labels={"f1-training-job": plan.job_id, "f1-training-model": plan.model_type.lower()},
+        labels=billing_labels(plan),
     )
     warehouse.ensure_dataset(part.dataset)
     written = warehouse.write(part.query, destination, f"{plan.table_name}_{part.name}_{attempt}")

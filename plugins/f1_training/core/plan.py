@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
+from f1_training.core.costs import Budget
 from f1_training.core.settings import Settings
 from trainer.contract import (
     ALL_MODELS,
@@ -48,16 +49,18 @@ PARAMS = (
     "rounds",
     "early_stopping_rounds",
     "dry_run",
+    "force_cost",
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunIdentity:
-    """The DAG run. ``at`` is when it was due (``run_after``): it stays when the run is cleared."""
+    """The DAG run. ``at`` is when it was due (``run_after``): it stays when the run is cleared. ``budget`` pays."""
 
     dag_id: str
     run_id: str
     at: datetime
+    budget: Budget = Budget.AD_HOC
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +68,8 @@ class RunPlan(Document):
     """What one branch of a DAG run does: one model, completely resolved.
 
     ``entry`` is the catalogue's entry with the Params applied to it. ``job_id`` and ``model_version`` follow from the
-    DAG run, so a cleared task finds what it left behind. ``planned_at`` is RFC 3339 in UTC.
+    DAG run, so a cleared task finds what it left behind. ``planned_at`` is RFC 3339 in UTC. ``budget`` is the line of
+    the budget that the run is counted under.
     """
 
     KIND: ClassVar[str] = "run-plan"
@@ -84,6 +88,7 @@ class RunPlan(Document):
     dry_run: bool
     package_version: str
     settings: Settings
+    budget: Budget = Budget.AD_HOC
 
     @property
     def model_type(self) -> str:
@@ -202,6 +207,7 @@ def _plan(
         dry_run=dry_run,
         package_version=package_version,
         settings=settings,
+        budget=run.budget,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from f1_training.core.costs import CostSettings
 from f1_training.core.retry import RetrySettings, Team
 from f1_training.core.vertex import VertexSettings
 from trainer.contract import ContractError, FailureReason, TrainingFailure
@@ -196,8 +197,8 @@ class Settings:
     ``heartbeat_s``, ``regroup_grace_s`` (0: the survivors go on at once) and ``partition_s`` are the limits of
     :class:`trainer.contract.Limits`. ``retry`` says how often an attempt is made again, ``alerts`` who is told when it
     is not, ``data`` where laps come from, ``serving`` which servers predict, ``vertex`` what Vertex AI gets,
-    ``metrics`` where metrics go. Pods are the Kubernetes account ``service_account``; evaluations, which see test rows,
-    are ``evaluator_service_account`` where it is given.
+    ``metrics`` where metrics go, ``costs`` what training may cost. Pods are the Kubernetes account ``service_account``;
+    evaluations, which see test rows, are ``evaluator_service_account`` where it is given.
     """
 
     project: str
@@ -241,6 +242,7 @@ class Settings:
     retry: RetrySettings = field(default_factory=RetrySettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    costs: CostSettings = field(default_factory=CostSettings)
 
     def __post_init__(self) -> None:
         require(bool(PROJECT.fullmatch(self.project)), "project", f"is {self.project!r}; a Google Cloud project id")

@@ -16,10 +16,12 @@ from f1_training.kubernetes import podspec
 from f1_training.kubernetes.certificates import Certificates
 from f1_training.kubernetes.names import (
     ATTEMPT,
+    BUDGET,
     COMPONENT,
     DAG_ID,
     JOB_ID,
     MANAGED_BY,
+    MODEL_TYPE,
     NAME,
     PURPOSE,
     RUN_ID,
@@ -276,7 +278,8 @@ def _metadata(
         JOB_ID: spec.job_id,
         PURPOSE: purpose.value,
         ATTEMPT: str(settings.attempt),
-        "f1-training/model-type": spec.model_type[:63],
+        MODEL_TYPE: spec.model_type[:63],
+        BUDGET: settings.budget.value,
     }
     if settings.queue:
         labels[QUEUE] = settings.queue

@@ -9,6 +9,8 @@ from typing import Self
 from trainer.contract.fields import require
 
 JOB_ID, PURPOSE, ATTEMPT = "f1-training/job-id", "f1-training/purpose", "f1-training/attempt"
+#: What costs are told apart by; ``include/sql/costs/spent.sql`` knows them, too.
+MODEL_TYPE, BUDGET = "f1-training/model-type", "f1-training/budget"
 COMPONENT = "app.kubernetes.io/component"
 NAME, MANAGED_BY = "app.kubernetes.io/name", "app.kubernetes.io/managed-by"
 #: Selects every object that this package made.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from f1_training.core.costs import Budget
 from f1_training.core.plan import RunPlan
 from f1_training.core.settings import MetricsSettings, Spot
 from f1_training.kubernetes.names import JobNames, Purpose
@@ -40,6 +41,7 @@ class JobSettings:
     worker_priority_class: str = ""
     gpu_accelerator: str = ""
     queue: str = ""
+    budget: Budget = Budget.AD_HOC
     deadline_s: int = 86_400
     ttl_s: int = 86_400
     model_type: str = ""
@@ -76,6 +78,7 @@ def job_settings(plan: RunPlan, purpose: Purpose, attempt: int) -> JobSettings:
         worker_priority_class=deployed.worker_priority_class,
         gpu_accelerator=deployed.gpu_accelerator,
         queue=deployed.queue,
+        budget=plan.budget,
         deadline_s=deployed.deadline_s,
         ttl_s=deployed.ttl_s,
         model_type=plan.model_type,

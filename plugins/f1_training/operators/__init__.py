@@ -3,6 +3,7 @@
 import f1_training.operators.retries  # noqa: F401 - first, as it says which Airflow is needed
 from f1_training.operators.catalogue import require_readable, with_problems
 from f1_training.operators.checks import DataChecksOperator
+from f1_training.operators.costs import CostReportOperator, check_cost
 from f1_training.operators.data import (
     ASSETS,
     AnnounceOperator,
@@ -34,6 +35,7 @@ __all__ = [
     "AnnounceOperator",
     "AskToOpenOperator",
     "ChangeGateOperator",
+    "CostReportOperator",
     "DaskTrainingOperator",
     "DataChecksOperator",
     "DeployToVertexOperator",
@@ -55,6 +57,7 @@ __all__ = [
     "SnapshotOperator",
     "TableChecksOperator",
     "UploadToVertexOperator",
+    "check_cost",
     "default_args",
     "models_asked",
     "plan_models",

@@ -45,11 +45,12 @@ class DataChecksOperator(BaseOperator):
         """Check, report, and fail with ``DataInvalid`` if a check failed."""
         from f1_training.bigquery import checks
         from f1_training.bigquery.client import Warehouse
+        from f1_training.bigquery.snapshot import billing_labels
         from f1_training.core.results import require_passed
 
         with airflow_errors():
             plan = RunPlan.from_xcom(self.plan)
-            warehouse = Warehouse.connect(plan.settings)
+            warehouse = Warehouse.connect(plan.settings, labels=billing_labels(plan))
             results: list[CheckResult] = []
             for name, least in _wanted(plan).items():
                 table = decode(SnapshotRef, self.snapshots[name], "snapshot").table

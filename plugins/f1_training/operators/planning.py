@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from f1_training import package_version
+from f1_training.core.costs import Budget
 from f1_training.core.failures import airflow_errors
 from f1_training.core.plan import RunIdentity, RunPlan, plan_runs
 from f1_training.core.settings import VARIABLE, Settings, read_settings
@@ -35,7 +36,8 @@ def plan_models(context: Any, params: Mapping[str, Any] | None = None) -> list[d
         AirflowFailException: ``ConfigInvalid`` naming the Param or the setting that is wrong.
     """
     run = context["dag_run"]
-    identity = RunIdentity(dag_id=run.dag_id, run_id=run.run_id, at=run.run_after)
+    budget = Budget.of_run(str(getattr(run, "run_type", "")))
+    identity = RunIdentity(dag_id=run.dag_id, run_id=run.run_id, at=run.run_after, budget=budget)
     catalogue = read_catalogue()
     for problem in catalogue.problems.values():
         log.error("not trained: %s", problem)
@@ -57,6 +59,4 @@ def told(plan: RunPlan) -> str:
         f"{plan.device.value}, {entry.rounds} rounds, {plan.num_workers} workers{machine}, "
         f"rows of {plan.train_split!r}, {plan.validation_split!r} and {plan.test_split!r}"
     )
-    if plan.dry_run:
-        return f"{line} (dry run)"
-    return f"{line}, about {entry.cost.usd_per_run:.2f} USD ({entry.cost.basis})" if entry.cost else line
+    return f"{line} (dry run)" if plan.dry_run else line

@@ -37,7 +37,7 @@ class SnapshotOperator(BaseOperator):
         attempts = Attempts(context["task_state_store"])
         with airflow_errors():
             plan = RunPlan.from_xcom(self.plan)
-            warehouse = Warehouse.connect(plan.settings)
+            warehouse = Warehouse.connect(plan.settings, labels=snapshot.billing_labels(plan))
             newest = attempts.newest()
             interrupted = newest is not None and newest.state is AttemptState.RUNNING
             number = (newest if newest and interrupted else attempts.begin_next()).number

@@ -27,6 +27,10 @@ SYNTAX = {"AND", "OR", "CASE", "CAST", "TRY_CAST", "IF", "EXISTS"}
 #: No recorded answer has these; each is held to what BigQuery's reference says of it, below.
 DOCUMENTED: dict[str, list[tuple[str, object]]] = {
     "ABS": [("ABS(25)", 25), ("ABS(-25)", 25), ("ABS(NULL)", None)],
+    "DATE": [
+        ("DATE(TIMESTAMP '2016-12-25 05:30:00+07')", date(2016, 12, 24)),  # UTC unless it is told otherwise
+        ("DATE(TIMESTAMP '2016-12-25 23:59:59+00')", date(2016, 12, 25)),
+    ],
     "IS_INF": [
         ("IS_INF(CAST('inf' AS FLOAT64))", True),
         ("IS_INF(CAST('-inf' AS FLOAT64))", True),

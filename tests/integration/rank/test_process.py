@@ -220,6 +220,9 @@ def test_a_segment_is_cut_short_at_the_round_that_was_agreed_on(rank: RankProces
     reply, document = replies[0]
     assert reply["rounds"] == len(reply["validation"]) == held + 2
     assert document.count(b"Tree=") == held + 2
+    # Python and NumPy alone take more than 20 MiB; the rows are few. It held for a moment, and trained before and after.
+    assert 20 << 20 < reply["usage"]["peak_memory_bytes"] < 4 << 30
+    assert 0.0 < reply["usage"]["cpus"] < 256
 
 
 PARENT = """

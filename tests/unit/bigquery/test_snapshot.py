@@ -89,7 +89,11 @@ def test_a_snapshot_knows_its_rows_by_shard() -> None:
     ((_, destination, job_id),) = warehouse.written
     assert job_id == f"{plan.table_name}_training_2"
     assert (destination.logical_shards, destination.days) == (4, 7)
-    assert destination.labels["f1-training-job"] == plan.job_id
+    assert destination.labels == {
+        "f1-training-job": plan.job_id,
+        "f1-training-model": "tire_degradation",
+        "f1-training-budget": "ad-hoc",
+    }
     assert warehouse.datasets == ["f1_staging"]
 
 

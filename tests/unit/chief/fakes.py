@@ -149,4 +149,5 @@ class FakeGroup:
         # Squared error: sum over this worker's rows (one unit of weight each).
         validation = [[self.value_of(number) ** 2, 1.0] for number in numbers]
         fields = {"rounds": rounds, "digest": digest, "seconds": 0.1, "validation": validation, "train": [4.0, 1.0]}
+        fields["usage"] = {"peak_memory_bytes": 2.0**30 * (1 + worker), "cpus": 1.5}
         return Reply(fields=fields, payload=document if worker == min(self._ranks) else b"")

@@ -62,7 +62,9 @@ def events(stream: io.StringIO, name: str) -> list[dict[str, Any]]:
 
 def write(wanted: TrainingSpec, driver: Driver, manifest: Manifest) -> tuple[bytes, TrainingResult]:
     artifacts = open_store(wanted.output.artifacts)
-    finished = Finished(manifest=manifest, manifest_uri="m", documents=driver.documents, seconds=driver.seconds)
+    finished = Finished(
+        manifest=manifest, manifest_uri="m", documents=driver.documents, seconds=driver.seconds, usage=driver.usage
+    )
     write_result(wanted, finished, artifacts)
     return artifacts.read("booster.txt"), TrainingResult.from_json(artifacts.read(layout.RESULT))
 
@@ -82,6 +84,13 @@ async def test_a_job_from_first_worker_to_last_commit(tmp_path: Path, drive: Dri
     assert [line["round"] for line in events(stream, "boundary")] == [4, 8, 10]
     assert [line["round"] for line in events(stream, "committed")] == [4, 8, 10]
     assert [line["of"] for line in events(stream, "progress")][:1] == [10]
+
+
+async def test_the_result_says_what_the_largest_training_process_used(tmp_path: Path, drive: Drive) -> None:
+    wanted = spec(tmp_path)
+    driver = drive(wanted, FakeGroup())
+    _, result = write(wanted, driver, await driver.run())
+    assert result.usage == {"peak_memory_bytes": 3 * 2.0**30, "cpus": 1.5}
 
 
 async def test_ranks_are_in_worker_order_and_every_shard_is_dealt_once(tmp_path: Path, drive: Drive) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
+from airflow.utils.types import DagRunType
 
+from f1_training.core.costs import Budget
 from f1_training.core.plan import RunPlan
 from f1_training.operators.planning import plan_models, told
 from tests.fakes.run_plan import RUN, make_plan
-from trainer.contract.catalogue import CostEntry
 from trainer.contract.fields import encode
 
 VARIABLE = {
@@ -21,8 +22,8 @@ VARIABLE = {
 }
 
 
-def context(**params: Any) -> dict[str, Any]:
-    run = SimpleNamespace(dag_id=RUN.dag_id, run_id=RUN.run_id, run_after=RUN.at)
+def context(run_type: str = "manual", **params: Any) -> dict[str, Any]:
+    run = SimpleNamespace(dag_id=RUN.dag_id, run_id=RUN.run_id, run_after=RUN.at, run_type=run_type)
     return {"dag_run": run, "params": {"model_type": "tire_degradation", **params}}
 
 
@@ -30,6 +31,23 @@ def test_the_variable_is_read_when_the_task_runs(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("AIRFLOW_VAR_F1_TRAINING", json.dumps(VARIABLE))
     (plan,) = (RunPlan.from_xcom(value) for value in plan_models(context(num_workers=3)))
     assert (plan.num_workers, plan.settings.project, plan.run_id) == (3, "f1-project", RUN.run_id)
+
+
+@pytest.mark.parametrize(
+    ("run_type", "budget"),
+    [
+        (DagRunType.SCHEDULED, Budget.WEEKLY),
+        (DagRunType.ASSET_TRIGGERED, Budget.WEEKLY),
+        (DagRunType.MANUAL, Budget.AD_HOC),
+        (DagRunType.BACKFILL_JOB, Budget.AD_HOC),
+    ],
+)
+def test_what_started_the_run_says_which_line_of_the_budget_pays(
+    monkeypatch: pytest.MonkeyPatch, run_type: str, budget: Budget
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_F1_TRAINING", json.dumps(VARIABLE))
+    (plan,) = (RunPlan.from_xcom(value) for value in plan_models(context(run_type)))
+    assert plan.budget is budget
 
 
 def test_plans_are_plain_json(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,10 +68,7 @@ def test_a_wrong_param_fails_without_a_retry(monkeypatch: pytest.MonkeyPatch) ->
         plan_models(context(num_workers=11))
 
 
-def test_the_log_says_what_a_run_costs_unless_it_is_a_dry_run() -> None:
+def test_the_log_says_what_is_trained() -> None:
     plan = make_plan()
     assert told(plan).endswith("2 workers of n1-standard-8, rows of 'train', 'validation' and 'test'")
-    cost = CostEntry(usd_per_run=0.4, basis="2 nodes for 20 minutes")
-    dear = replace(plan, entry=replace(plan.entry, cost=cost))
-    assert told(dear) == f"{told(plan)}, about 0.40 USD (2 nodes for 20 minutes)"
-    assert told(replace(dear, dry_run=True)) == f"{told(plan)} (dry run)"
+    assert told(replace(plan, dry_run=True)) == f"{told(plan)} (dry run)"
