@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from f1_training import package_version
+from f1_training.core import metrics
 from f1_training.core.failures import airflow_errors
 from f1_training.core.plan import RunIdentity, RunPlan, plan_runs
 from f1_training.operators.planning import deployed_settings
@@ -70,6 +71,7 @@ class CostReportOperator(BaseOperator):
             ledger = Ledger(artifacts_uri=settings.uris.artifacts)
             before = ledger.newest()
             self.report_uri = ledger.keep(report)
+        metrics.report(settings, _readings(report), "costs")
         self.log.info("%s", report.told())
         if report.plan.warning():
             self.log.warning("%s", report.plan.warning())
@@ -95,6 +97,14 @@ class CostReportOperator(BaseOperator):
         since = spending.since(now.date(), costs).isoformat()
         parameters: dict[str, sql.Parameter] = {"project": ("STRING", settings.project), "since": ("DATE", since)}
         return spending.spent_rows(warehouse.rows(sql.Query(sql=text, parameters=parameters)))
+
+
+def _readings(report: CostReport) -> list[metrics.Reading]:
+    """What the alert `budget` looks at."""
+    month = metrics.Reading(name="training.cost.month_to_date", value=report.month_usd)
+    if not report.budget_usd:
+        return [month]
+    return [month, metrics.Reading(name="training.cost.budget", value=report.budget_usd)]
 
 
 def check_cost(context: Any, plans: Sequence[Mapping[str, Any]]) -> None:

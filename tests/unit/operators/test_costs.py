@@ -19,7 +19,7 @@ from f1_training.costs.ledger import Ledger, month_to_date
 from f1_training.costs.planned import month_plan
 from f1_training.costs.report import CostReport, make_report, page
 from f1_training.costs.spending import Level, Spent
-from f1_training.operators.costs import CostReportOperator, alert_of, check_cost
+from f1_training.operators.costs import CostReportOperator, _readings, alert_of, check_cost
 from f1_training.registry.card import Inputs, model_card
 from f1_training.registry.store import Registry
 from tests.fakes.run_plan import (
@@ -209,3 +209,11 @@ def test_without_a_billing_table_the_report_is_skipped(monkeypatch: pytest.Monke
 
 def test_the_level_s_order() -> None:
     assert [level.rank for level in Level] == [0, 1, 2, 3]
+
+
+def test_the_budget_s_alert_has_something_to_look_at() -> None:
+    report = report_of(120.0, CostSettings())
+    spent, budget = _readings(report)
+    assert (spent.name, spent.value) == ("training.cost.month_to_date", 120.0)
+    assert (budget.name, budget.value) == ("training.cost.budget", report.budget_usd)
+    assert len(_readings(replace(report, budget_usd=0.0))) == 1
