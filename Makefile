@@ -10,7 +10,7 @@ export UV_CACHE_DIR ?= $(CURDIR)/var/cache/uv
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/var/cache/bytecode
 
-.PHONY: help run runs models new-model preflight gate up metrics down airflow score test test-newest test-fastf1 test-cluster chaos bench check lock clean requirements.txt
+.PHONY: help run runs models new-model preflight gate deploy up metrics down airflow score test test-newest test-fastf1 test-cluster chaos bench check lock clean requirements.txt
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -52,6 +52,11 @@ preflight: $(VENV)/.run ## whether a deployment can train, check by check: MODEL
 
 gate: $(VENV)/.run ## who closed a model's gate, and opening it: ACTION=history|open|close REASON= MODEL= FORCE=1 (AIRFLOW_URL= AIRFLOW_TOKEN=)
 	@exec $(BIN)/python -m composer.gate --action "$(or $(ACTION),history)" --model "$(or $(MODEL),all)" --reason "$(REASON)" --force "$(FORCE)"
+
+# uv publishes the wheel: the one on PATH, or the environment's.
+deploy: $(VENV)/.run ## the plan of a deployment onto Cloud Composer; APPLY=1 does it, ROLLBACK=1 undoes it: PROJECT= ENVIRONMENT= REGION= ARGS=
+	@PATH="$$PATH:$(CURDIR)/$(BIN)" exec $(BIN)/python -m composer.deploy --project "$(PROJECT)" --environment "$(ENVIRONMENT)" \
+	  --region "$(or $(REGION),europe-west4)" $(if $(APPLY),--apply) $(if $(ROLLBACK),--rollback) $(ARGS)
 
 up: $(VENV)/.run ## Airflow and the stand-ins in the background, to look at; PORT=8080
 	@exec $(BIN)/python -m composer.local.up up --port "$(or $(PORT),8080)"
