@@ -81,6 +81,8 @@ def environment(places: Places, ports: AirflowPorts, variables: Mapping[str, str
         "LOGGING__WORKER_LOG_SERVER_PORT": ports.worker_logs,
         "LOGGING__TRIGGER_LOG_SERVER_PORT": ports.trigger_logs,
         "DAG_PROCESSOR__REFRESH_INTERVAL": 30,
+        # A file that changes is parsed at once; what it reads, such as the catalogue, is read again by then.
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 120,
         "SCHEDULER__ENABLE_HEALTH_CHECK": False,
         # A task whose process is gone is noticed after a minute instead of five: here somebody waits for it.
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 60,
