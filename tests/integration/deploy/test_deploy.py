@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,10 @@ from typing import Any
 import pytest
 
 from composer.deploy.__main__ import main
+from composer.deploy.deployment import Deployment
+from composer.deploy.environment import Verify
+from composer.deploy.gcloud import DeployError, Programs
+from composer.deploy.target import Target, read_revision
 from composer.local.places import REPOSITORY
 from tests.fakes.airflow_api import FakeAirflow, running_airflow
 
@@ -238,7 +242,9 @@ def test_apply_does_the_steps_in_order_and_a_second_time_nothing(place: Place) -
     assert len(place.airflow.runs) == 1
     assert "a-token" not in done.stdout + done.stderr
 
+    # From another machine, too: the wheel is built again, and is the same.
     changes = len(place.airflow.changes)
+    shutil.rmtree(place.folder / "built")
     again = place.deploy("--apply")
     assert again.returncode == 0, again.stdout + again.stderr
     assert again.stdout.endswith("everything was deployed already\n")
@@ -304,6 +310,18 @@ def test_a_version_is_published_once(place: Place) -> None:
     assert len(place.airflow.runs) == 1
 
 
+def test_a_commit_with_the_same_code_needs_no_new_version(place: Place) -> None:
+    assert place.deploy("--apply").returncode == 0
+    place.calls()
+    place.commit(**{"dags/f1_training.py": "# trains otherwise\n"})
+    done = place.deploy("--apply")
+    assert done.returncode == 0, done.stdout + done.stderr
+    calls = place.calls()
+    assert "uv publish" not in calls
+    assert "gcloud composer environments update" not in calls
+    assert place.bucket("composer-bucket")["dags/f1_training/f1_training.py"] == "# trains otherwise\n"
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -331,6 +349,101 @@ def test_what_cannot_be_is_refused_by_its_name(place: Place, change: dict[str, A
     assert done.returncode == os.EX_UNAVAILABLE
     assert words in done.stderr
     assert "gcloud composer environments update" not in place.calls()
+
+
+def test_the_first_settings_come_from_a_file(place: Place) -> None:
+    place.airflow.variables.clear()
+    (place.folder / "settings.json").write_text(json.dumps(SETTINGS))
+    done = place.deploy("--apply", "--settings", str(place.folder / "settings.json"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert place.variable()["uris"] == SETTINGS["uris"]
+    assert "@sha256:" in place.variable()["image"]
+    assert place.airflow.changes[:2] == ["POST variables", "POST pools"]
+
+
+def test_a_gpu_s_image_is_another_one(place: Place) -> None:
+    assert place.deploy("--apply", "--gpu").returncode == 0
+    assert "/training-worker-gpu@sha256:" in place.variable()["image"]
+
+
+class Waiting:
+    """A deployment that need not wait: time passes when it sleeps, and ``meanwhile`` something happens."""
+
+    def __init__(self, place: Place, patch: pytest.MonkeyPatch) -> None:
+        patch.setenv("PATH", f"{place.folder / 'bin'}:{os.environ['PATH']}")
+        patch.setenv("FAKE_CLOUD", str(place.cloud))
+        self.now, self.slept, self.said = 0.0, list[float](), list[str]()
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.deployment = Deployment(
+            target=Target(project="my-project", region="europe-west4", environment="f1"),
+            revision=read_revision(place.folder / "source"),
+            programs=Programs(say=self.said.append),
+            folder=place.folder / "built",
+            say=self.said.append,
+            sleep=self._sleep,
+            clock=lambda: self.now,
+        )
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.slept.append(seconds)
+        self.meanwhile()
+
+
+@pytest.fixture
+def waiting(place: Place, monkeypatch: pytest.MonkeyPatch) -> Waiting:
+    return Waiting(place, monkeypatch)
+
+
+def in_state(place: Place, state: str) -> None:
+    place.write("environment.json", {**place.read("environment.json"), "state": state})
+
+
+def test_an_environment_that_updates_is_waited_for(place: Place, waiting: Waiting) -> None:
+    in_state(place, "UPDATING")
+    waiting.meanwhile = lambda: in_state(place, "RUNNING")
+    waiting.deployment.wait_until_running()
+    assert (waiting.slept, waiting.said) == ([15.0], ["  the environment is UPDATING"])
+
+
+def test_a_broken_environment_is_not(place: Place, waiting: Waiting) -> None:
+    in_state(place, "ERROR")
+    with pytest.raises(DeployError, match="the environment is ERROR; look at it"):
+        waiting.deployment.wait_until_running()
+
+
+def test_nor_one_that_does_not_come_back(place: Place, waiting: Waiting) -> None:
+    in_state(place, "UPDATING")
+    waiting.meanwhile = lambda: setattr(waiting, "now", 5401.0)
+    with pytest.raises(DeployError, match="the environment is UPDATING"):
+        waiting.deployment.wait_until_running()
+
+
+def test_a_web_server_that_starts_is_waited_for(place: Place, waiting: Waiting) -> None:
+    place.airflow.away = 1
+    assert json.loads(waiting.deployment.variable()) == SETTINGS
+    assert waiting.slept == [15.0]
+
+
+def test_dags_that_are_not_found_yet_are_waited_for(place: Place, waiting: Waiting) -> None:
+    waiting.deployment.check_out()
+    place.airflow.dags = {"f1_preflight"}
+    place.airflow.pools["f1_training"] = {"slots": 4, "include_deferred": True}
+    waiting.meanwhile = lambda: place.airflow.dags.add("f1_training")
+    Verify().do(waiting.deployment)
+    assert waiting.slept == [10.0]
+    assert len(place.airflow.runs) == 1
+
+
+def test_a_dag_with_an_import_error_is_named(place: Place, waiting: Waiting) -> None:
+    waiting.deployment.check_out()
+    others = {"filename": "somebody_s.py", "stack_trace": "SyntaxError"}
+    ours = {"filename": "f1_training/f1_training.py", "stack_trace": "Traceback\n  ...\nImportError: no name 'x'\n"}
+    place.airflow.import_errors = [others, ours]
+    waiting.meanwhile = lambda: setattr(waiting, "now", 901.0)
+    with pytest.raises(DeployError, match=r"within 900 s: f1_training/f1_training\.py: ImportError: no name 'x'"):
+        Verify().do(waiting.deployment)
+    assert place.airflow.runs == []
 
 
 def test_apply_without_names_is_refused(place: Place) -> None:
