@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +207,14 @@ def test_a_conflicting_requirement_is_refused_before_anything_is_touched(place: 
     assert place.airflow.changes == []
 
 
+def test_a_list_of_one_s_own_is_checked_instead(place: Place) -> None:
+    file = place.folder / "packages.txt"
+    file.write_text("PACKAGE  VERSION\ngcsfs    2025.1.0\n")
+    done = place.deploy("--packages", str(file))
+    assert done.returncode == os.EX_CONFIG
+    assert "gcsfs==2026.10.1: the image ships gcsfs 2025.1.0" in done.stderr
+
+
 def test_apply_does_the_steps_in_order_and_a_second_time_nothing(place: Place) -> None:
     done = place.deploy("--apply")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -361,11 +369,6 @@ def test_the_first_settings_come_from_a_file(place: Place) -> None:
     assert place.airflow.changes[:2] == ["POST variables", "POST pools"]
 
 
-def test_a_gpu_s_image_is_another_one(place: Place) -> None:
-    assert place.deploy("--apply", "--gpu").returncode == 0
-    assert "/training-worker-gpu@sha256:" in place.variable()["image"]
-
-
 class Waiting:
     """A deployment that need not wait: time passes when it sleeps, and ``meanwhile`` something happens."""
 
@@ -397,6 +400,13 @@ def waiting(place: Place, monkeypatch: pytest.MonkeyPatch) -> Waiting:
 
 def in_state(place: Place, state: str) -> None:
     place.write("environment.json", {**place.read("environment.json"), "state": state})
+
+
+def test_a_gpu_s_image_is_another_one(waiting: Waiting) -> None:
+    d = waiting.deployment
+    d.target = replace(d.target, gpu=True)
+    d.digests = dict.fromkeys(("training-worker", "training-worker-gpu", "evaluator"), f"sha256:{'1' * 64}")
+    assert d.wanted_settings(json.dumps(SETTINGS))["image"].endswith(f"/training-worker-gpu@sha256:{'1' * 64}")
 
 
 def test_an_environment_that_updates_is_waited_for(place: Place, waiting: Waiting) -> None:
