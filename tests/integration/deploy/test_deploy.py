@@ -1,5 +1,6 @@
 """``python -m composer.deploy``: a small repository onto a recorded Google Cloud, by real processes and real HTTP."""
 
+import copy
 import io
 import json
 import os
@@ -9,7 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -140,8 +141,8 @@ class Place:
         return value
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+@contextmanager
+def new_place(tmp_path: Path) -> Iterator[Place]:
     for program in ("gcloud", "uv"):
         file = tmp_path / "bin" / program
         file.parent.mkdir(exist_ok=True)
@@ -165,6 +166,43 @@ def place(tmp_path: Path) -> Iterator[Place]:
         other = found.cloud / "buckets" / "composer-bucket" / "dags" / "somebody_s.py"
         other.parent.mkdir(parents=True)
         other.write_text("# not ours\n")
+        yield found
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with new_place(tmp_path) as found:
+        yield found
+
+
+@dataclass(frozen=True)
+class Template:
+    """A place that was deployed to, as it lay there, and what was said."""
+
+    folder: Path
+    airflow: FakeAirflow
+    done: Done
+    calls: list[str]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    with new_place(tmp_path_factory.mktemp("template")) as found:
+        done = found.deploy("--apply")
+        return Template(found.folder, found.airflow, done, found.calls())
+
+
+@pytest.fixture
+def deployed(template: Template, tmp_path: Path) -> Iterator[Place]:
+    """A copy of a place that was deployed to, of the test's own."""
+    shutil.copytree(template.folder, tmp_path, dirs_exist_ok=True)
+    with running_airflow() as airflow:
+        url = airflow.url
+        vars(airflow).update(copy.deepcopy(vars(template.airflow)) | {"url": url})
+        found = Place(tmp_path, airflow)
+        environment = found.read("environment.json")
+        environment["config"]["airflowUri"] = url
+        found.write("environment.json", environment)
         yield found
 
 
@@ -215,10 +253,10 @@ def test_a_list_of_one_s_own_is_checked_instead(place: Place) -> None:
     assert "gcsfs==2026.10.1: the image ships gcsfs 2025.1.0" in done.stderr
 
 
-def test_apply_does_the_steps_in_order_and_a_second_time_nothing(place: Place) -> None:
-    done = place.deploy("--apply")
+def test_apply_does_the_steps_in_order(template: Template, deployed: Place) -> None:
+    done, place = template.done, deployed
     assert done.returncode == 0, done.stdout + done.stderr
-    calls = [call for call in place.calls() if call in CHANGING]
+    calls = [call for call in template.calls if call in CHANGING]
     assert calls == [
         "gcloud builds submit",
         "uv publish",
@@ -250,8 +288,10 @@ def test_apply_does_the_steps_in_order_and_a_second_time_nothing(place: Place) -
     assert len(place.airflow.runs) == 1
     assert "a-token" not in done.stdout + done.stderr
 
+
+def test_a_second_time_nothing_is_done(deployed: Place) -> None:
+    place, changes = deployed, len(deployed.airflow.changes)
     # From another machine, too: the wheel is built again, and is the same.
-    changes = len(place.airflow.changes)
     shutil.rmtree(place.folder / "built")
     again = place.deploy("--apply")
     assert again.returncode == 0, again.stdout + again.stderr
@@ -260,8 +300,8 @@ def test_apply_does_the_steps_in_order_and_a_second_time_nothing(place: Place) -
     assert len(place.airflow.changes) == changes
 
 
-def test_a_failing_preflight_rolls_back(place: Place) -> None:
-    assert place.deploy("--apply").returncode == 0
+def test_a_failing_preflight_rolls_back(deployed: Place) -> None:
+    place = deployed
     before = (place.packages(), place.bucket("composer-bucket"), place.variable())
     place.commit(
         **{
@@ -309,8 +349,8 @@ def test_a_deployment_that_was_cut_off_goes_on_and_can_be_undone(place: Place) -
     assert place.bucket("composer-bucket").keys() == {"dags/somebody_s.py", "config/pip/pip.conf"}
 
 
-def test_a_version_is_published_once(place: Place) -> None:
-    assert place.deploy("--apply").returncode == 0
+def test_a_version_is_published_once(deployed: Place) -> None:
+    place = deployed
     place.commit(**{"f1.py": "VALUE = 2\n"})
     done = place.deploy("--apply")
     assert done.returncode == os.EX_UNAVAILABLE
@@ -318,8 +358,8 @@ def test_a_version_is_published_once(place: Place) -> None:
     assert len(place.airflow.runs) == 1
 
 
-def test_a_commit_with_the_same_code_needs_no_new_version(place: Place) -> None:
-    assert place.deploy("--apply").returncode == 0
+def test_a_commit_with_the_same_code_needs_no_new_version(deployed: Place) -> None:
+    place = deployed
     place.calls()
     place.commit(**{"dags/f1_training.py": "# trains otherwise\n"})
     done = place.deploy("--apply")
