@@ -77,7 +77,7 @@ def first_touching(steps: Sequence[Step]) -> int:
 
 
 def apply(d: Deployment, shipped: Shipped, steps: Sequence[Step] = STEPS) -> bool:
-    """Carry the plan out. Whether anything had to be done.
+    """Carry the plan out. Whether the environment had to be touched.
 
     Raises:
         DeployError: a step failed; nothing of the environment was touched yet.
@@ -85,10 +85,10 @@ def apply(d: Deployment, shipped: Shipped, steps: Sequence[Step] = STEPS) -> boo
     """
     _require_same_image(d, shipped)
     d.wanted_settings(d.variable())  # which refuses what no pod could be started with
-    changed = begun = False
+    begun = False
     for number, step in enumerate(steps, 1):
         try:
-            why = step.done(d, changed=changed)
+            why = step.done(d, changed=begun)
             d.say(f"{number}. {step.name}{f': {why}' if why else ''}")
             if why:
                 continue
@@ -103,11 +103,10 @@ def apply(d: Deployment, shipped: Shipped, steps: Sequence[Step] = STEPS) -> boo
             d.say("setting the environment back")
             roll_back(d)
             raise RolledBackError(f"{step.name}: {e}\nthe environment is what it was before") from e
-        changed = True
     if begun:
         state = d.state()
         d.keep(State(previous=state.previous, current=_deployed(d, d.revision.sha, "", verified=True)))
-    return changed
+    return begun
 
 
 def roll_back(d: Deployment) -> None:

@@ -18,7 +18,7 @@ class Step(Protocol):
         """What it does, a line each; without asking anybody."""
 
     def done(self, d: Deployment, *, changed: bool) -> str:
-        """Why there is nothing to do, or ""; ``changed`` says whether an earlier step had something to do."""
+        """Why there is nothing to do, or ""; ``changed`` says whether an earlier step has touched the environment."""
 
     def do(self, d: Deployment) -> None:
         """Do it."""

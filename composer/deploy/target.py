@@ -24,7 +24,6 @@ class Revision:
 
     root: Path
     sha: str
-    committed_at: int
     package: str
     version: str
     requirements: str
@@ -100,7 +99,6 @@ def read_revision(root: Path, name: str = "HEAD") -> Revision:
     return Revision(
         root=root,
         sha=sha,
-        committed_at=int(git(root, "show", "--no-patch", "--format=%ct", sha)),
         package=project["name"],
         version=project["version"],
         requirements=git(root, "show", f"{sha}:requirements.txt"),

@@ -22,11 +22,16 @@ class FakeAirflow:
     findings: list[dict[str, str]] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
+    #: So many requests find a web server that starts.
+    away: int = 0
     url: str = ""
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         """Status and document."""
         kind, _, rest = path.partition("?")[0].removeprefix("/api/v2/").partition("/")
+        if self.away:
+            self.away -= 1
+            return 503, {"detail": "the web server starts"}
         if method != "GET":
             self.changes.append(f"{method} {kind}/{rest}".rstrip("/"))
         found: Any = None

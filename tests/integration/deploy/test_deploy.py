@@ -1,5 +1,6 @@
 """``python -m composer.deploy``: a small repository onto a recorded Google Cloud, by real processes and real HTTP."""
 
+import copy
 import io
 import json
 import os
@@ -8,15 +9,19 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from composer.deploy.__main__ import main
+from composer.deploy.deployment import Deployment
+from composer.deploy.environment import Verify
+from composer.deploy.gcloud import DeployError, Programs
+from composer.deploy.target import Target, read_revision
 from composer.local.places import REPOSITORY
 from tests.fakes.airflow_api import FakeAirflow, running_airflow
 
@@ -136,8 +141,8 @@ class Place:
         return value
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+@contextmanager
+def new_place(tmp_path: Path) -> Iterator[Place]:
     for program in ("gcloud", "uv"):
         file = tmp_path / "bin" / program
         file.parent.mkdir(exist_ok=True)
@@ -161,6 +166,43 @@ def place(tmp_path: Path) -> Iterator[Place]:
         other = found.cloud / "buckets" / "composer-bucket" / "dags" / "somebody_s.py"
         other.parent.mkdir(parents=True)
         other.write_text("# not ours\n")
+        yield found
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with new_place(tmp_path) as found:
+        yield found
+
+
+@dataclass(frozen=True)
+class Template:
+    """A place that was deployed to, as it lay there, and what was said."""
+
+    folder: Path
+    airflow: FakeAirflow
+    done: Done
+    calls: list[str]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    with new_place(tmp_path_factory.mktemp("template")) as found:
+        done = found.deploy("--apply")
+        return Template(found.folder, found.airflow, done, found.calls())
+
+
+@pytest.fixture
+def deployed(template: Template, tmp_path: Path) -> Iterator[Place]:
+    """A copy of a place that was deployed to, of the test's own."""
+    shutil.copytree(template.folder, tmp_path, dirs_exist_ok=True)
+    with running_airflow() as airflow:
+        url = airflow.url
+        vars(airflow).update(copy.deepcopy(vars(template.airflow)) | {"url": url})
+        found = Place(tmp_path, airflow)
+        environment = found.read("environment.json")
+        environment["config"]["airflowUri"] = url
+        found.write("environment.json", environment)
         yield found
 
 
@@ -203,10 +245,18 @@ def test_a_conflicting_requirement_is_refused_before_anything_is_touched(place: 
     assert place.airflow.changes == []
 
 
-def test_apply_does_the_steps_in_order_and_a_second_time_nothing(place: Place) -> None:
-    done = place.deploy("--apply")
+def test_a_list_of_one_s_own_is_checked_instead(place: Place) -> None:
+    file = place.folder / "packages.txt"
+    file.write_text("PACKAGE  VERSION\ngcsfs    2025.1.0\n")
+    done = place.deploy("--packages", str(file))
+    assert done.returncode == os.EX_CONFIG
+    assert "gcsfs==2026.10.1: the image ships gcsfs 2025.1.0" in done.stderr
+
+
+def test_apply_does_the_steps_in_order(template: Template, deployed: Place) -> None:
+    done, place = template.done, deployed
     assert done.returncode == 0, done.stdout + done.stderr
-    calls = [call for call in place.calls() if call in CHANGING]
+    calls = [call for call in template.calls if call in CHANGING]
     assert calls == [
         "gcloud builds submit",
         "uv publish",
@@ -238,7 +288,11 @@ def test_apply_does_the_steps_in_order_and_a_second_time_nothing(place: Place) -
     assert len(place.airflow.runs) == 1
     assert "a-token" not in done.stdout + done.stderr
 
-    changes = len(place.airflow.changes)
+
+def test_a_second_time_nothing_is_done(deployed: Place) -> None:
+    place, changes = deployed, len(deployed.airflow.changes)
+    # From another machine, too: the wheel is built again, and is the same.
+    shutil.rmtree(place.folder / "built")
     again = place.deploy("--apply")
     assert again.returncode == 0, again.stdout + again.stderr
     assert again.stdout.endswith("everything was deployed already\n")
@@ -246,8 +300,8 @@ def test_apply_does_the_steps_in_order_and_a_second_time_nothing(place: Place) -
     assert len(place.airflow.changes) == changes
 
 
-def test_a_failing_preflight_rolls_back(place: Place) -> None:
-    assert place.deploy("--apply").returncode == 0
+def test_a_failing_preflight_rolls_back(deployed: Place) -> None:
+    place = deployed
     before = (place.packages(), place.bucket("composer-bucket"), place.variable())
     place.commit(
         **{
@@ -295,13 +349,25 @@ def test_a_deployment_that_was_cut_off_goes_on_and_can_be_undone(place: Place) -
     assert place.bucket("composer-bucket").keys() == {"dags/somebody_s.py", "config/pip/pip.conf"}
 
 
-def test_a_version_is_published_once(place: Place) -> None:
-    assert place.deploy("--apply").returncode == 0
+def test_a_version_is_published_once(deployed: Place) -> None:
+    place = deployed
     place.commit(**{"f1.py": "VALUE = 2\n"})
     done = place.deploy("--apply")
     assert done.returncode == os.EX_UNAVAILABLE
     assert "has another f1-training 0.1.0; a version never changes: raise it in pyproject.toml" in done.stderr
     assert len(place.airflow.runs) == 1
+
+
+def test_a_commit_with_the_same_code_needs_no_new_version(deployed: Place) -> None:
+    place = deployed
+    place.calls()
+    place.commit(**{"dags/f1_training.py": "# trains otherwise\n"})
+    done = place.deploy("--apply")
+    assert done.returncode == 0, done.stdout + done.stderr
+    calls = place.calls()
+    assert "uv publish" not in calls
+    assert "gcloud composer environments update" not in calls
+    assert place.bucket("composer-bucket")["dags/f1_training/f1_training.py"] == "# trains otherwise\n"
 
 
 @pytest.mark.parametrize(
@@ -331,6 +397,103 @@ def test_what_cannot_be_is_refused_by_its_name(place: Place, change: dict[str, A
     assert done.returncode == os.EX_UNAVAILABLE
     assert words in done.stderr
     assert "gcloud composer environments update" not in place.calls()
+
+
+def test_the_first_settings_come_from_a_file(place: Place) -> None:
+    place.airflow.variables.clear()
+    (place.folder / "settings.json").write_text(json.dumps(SETTINGS))
+    done = place.deploy("--apply", "--settings", str(place.folder / "settings.json"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert place.variable()["uris"] == SETTINGS["uris"]
+    assert "@sha256:" in place.variable()["image"]
+    assert place.airflow.changes[:2] == ["POST variables", "POST pools"]
+
+
+class Waiting:
+    """A deployment that need not wait: time passes when it sleeps, and ``meanwhile`` something happens."""
+
+    def __init__(self, place: Place, patch: pytest.MonkeyPatch) -> None:
+        patch.setenv("PATH", f"{place.folder / 'bin'}:{os.environ['PATH']}")
+        patch.setenv("FAKE_CLOUD", str(place.cloud))
+        self.now, self.slept, self.said = 0.0, list[float](), list[str]()
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.deployment = Deployment(
+            target=Target(project="my-project", region="europe-west4", environment="f1"),
+            revision=read_revision(place.folder / "source"),
+            programs=Programs(say=self.said.append),
+            folder=place.folder / "built",
+            say=self.said.append,
+            sleep=self._sleep,
+            clock=lambda: self.now,
+        )
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.slept.append(seconds)
+        self.meanwhile()
+
+
+@pytest.fixture
+def waiting(place: Place, monkeypatch: pytest.MonkeyPatch) -> Waiting:
+    return Waiting(place, monkeypatch)
+
+
+def in_state(place: Place, state: str) -> None:
+    place.write("environment.json", {**place.read("environment.json"), "state": state})
+
+
+def test_a_gpu_s_image_is_another_one(waiting: Waiting) -> None:
+    d = waiting.deployment
+    d.target = replace(d.target, gpu=True)
+    d.digests = dict.fromkeys(("training-worker", "training-worker-gpu", "evaluator"), f"sha256:{'1' * 64}")
+    assert d.wanted_settings(json.dumps(SETTINGS))["image"].endswith(f"/training-worker-gpu@sha256:{'1' * 64}")
+
+
+def test_an_environment_that_updates_is_waited_for(place: Place, waiting: Waiting) -> None:
+    in_state(place, "UPDATING")
+    waiting.meanwhile = lambda: in_state(place, "RUNNING")
+    waiting.deployment.wait_until_running()
+    assert (waiting.slept, waiting.said) == ([15.0], ["  the environment is UPDATING"])
+
+
+def test_a_broken_environment_is_not(place: Place, waiting: Waiting) -> None:
+    in_state(place, "ERROR")
+    with pytest.raises(DeployError, match="the environment is ERROR; look at it"):
+        waiting.deployment.wait_until_running()
+
+
+def test_nor_one_that_does_not_come_back(place: Place, waiting: Waiting) -> None:
+    in_state(place, "UPDATING")
+    waiting.meanwhile = lambda: setattr(waiting, "now", 5401.0)
+    with pytest.raises(DeployError, match="the environment is UPDATING"):
+        waiting.deployment.wait_until_running()
+
+
+def test_a_web_server_that_starts_is_waited_for(place: Place, waiting: Waiting) -> None:
+    place.airflow.away = 1
+    assert json.loads(waiting.deployment.variable()) == SETTINGS
+    assert waiting.slept == [15.0]
+
+
+def test_dags_that_are_not_found_yet_are_waited_for(place: Place, waiting: Waiting) -> None:
+    waiting.deployment.check_out()
+    place.airflow.dags = {"f1_preflight"}
+    place.airflow.pools["f1_training"] = {"slots": 4, "include_deferred": True}
+    waiting.meanwhile = lambda: place.airflow.dags.add("f1_training")
+    Verify().do(waiting.deployment)
+    assert waiting.slept == [10.0]
+    assert len(place.airflow.runs) == 1
+
+
+def test_a_dag_with_an_import_error_is_named(place: Place, waiting: Waiting) -> None:
+    waiting.deployment.check_out()
+    others = {"filename": "somebody_s.py", "stack_trace": "SyntaxError"}
+    ours = {"filename": "f1_training/f1_training.py", "stack_trace": "Traceback\n  ...\nImportError: no name 'x'\n"}
+    place.airflow.import_errors = [others, ours]
+    waiting.meanwhile = lambda: setattr(waiting, "now", 901.0)
+    with pytest.raises(DeployError, match=r"within 900 s: f1_training/f1_training\.py: ImportError: no name 'x'"):
+        Verify().do(waiting.deployment)
+    assert place.airflow.runs == []
 
 
 def test_apply_without_names_is_refused(place: Place) -> None:

@@ -54,3 +54,13 @@ def test_a_pipeline_shows_the_plan_and_then_applies_it(name: str) -> None:
     for p in parsed:
         assert "PROJECT" in p.project
         assert "ENVIRONMENT" in p.environment
+
+
+def test_every_command_in_the_documentation_is_one() -> None:
+    lines = re.findall(r"^make deploy.*$", (REPOSITORY / "docs" / "deploy.md").read_text(), re.MULTILINE)
+    parsed = [made(*shlex.split(line.partition("#")[0])[2:]) for line in lines]
+    assert len(parsed) == 6
+    assert [p.apply for p in parsed].count(True) == 2
+    assert [p.rollback for p in parsed].count(True) == 1
+    assert {str(p.settings) for p in parsed} == {"None", "settings.json"}
+    assert parsed[-1].packages == Path("packages.txt")
