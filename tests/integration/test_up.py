@@ -58,7 +58,8 @@ def test_a_run_triggered_by_hand_in_the_browser_turns_green(up: Up, tmp_path: Pa
             assert "Failed" not in text
         finally:
             page.screenshot(up.places.folder("screenshots") / "by-hand.png")
-    result = up.api.xcom("f1_training", "by-hand", "model.register.register", 0)
+    models = [plan["entry"]["model_type"] for plan in up.api.xcom("f1_training", "by-hand", "plan")]
+    result = up.api.xcom("f1_training", "by-hand", "model.register.register", models.index("tire_degradation"))
     assert (result["workers"], result["rounds"] <= 20) == (2, True)
 
 

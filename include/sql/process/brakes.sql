@@ -44,10 +44,10 @@ split_laps AS (
 windowed AS (
     SELECT
         *,
-        -- Rounded, as sums of fractions depend on the order in which a query adds them up.
-        ROUND(AVG(bias_offset_pct) OVER earlier, 6) AS bias_so_far_pct,
-        ROUND(AVG(tire_age_tens) OVER earlier, 6) AS tire_age_so_far_tens,
-        ROUND(AVG(softness) OVER earlier, 6) AS softness_so_far,
+        -- Exact numbers: sums of fractions would depend on the order in which a query adds them up.
+        CAST(AVG(CAST(bias_offset_pct AS NUMERIC)) OVER earlier AS FLOAT64) AS bias_so_far_pct,
+        CAST(AVG(CAST(tire_age_tens AS NUMERIC)) OVER earlier AS FLOAT64) AS tire_age_so_far_tens,
+        AVG(softness) OVER earlier AS softness_so_far,
         COUNT(bias_offset_pct) OVER earlier AS laps_so_far
     FROM split_laps
     WINDOW earlier AS (

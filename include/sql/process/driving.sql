@@ -44,7 +44,8 @@ split_laps AS (
 ),
 
 windowed AS (
-    SELECT
+    -- Columns are grouped by meaning, not plain ones first.
+    SELECT -- noqa: ST06
         *,
         PERCENTILE_CONT(IF(clean_lap, full_throttle_frac, NULL), 0.5) OVER (PARTITION BY session_id)
             AS usual_full_throttle_frac,
@@ -56,10 +57,10 @@ windowed AS (
         LAG(throttle_rate_p95_pct_s) OVER driver_stint AS previous_throttle_rate_pct_s,
         LAG(speed_max_kmh) OVER driver_stint AS previous_speed_max_kmh,
         LAG(lap_time_ms) OVER driver_stint AS previous_lap_ms,
-        -- Rounded, as sums of fractions depend on the order in which a query adds them up.
-        ROUND(AVG(lift_coast_m_total) OVER last_3, 6) AS last_3_lift_coast_m,
-        ROUND(AVG(full_throttle_frac) OVER last_3, 6) AS last_3_full_throttle_frac,
-        ROUND(AVG(lap_time_ms) OVER last_3, 6) AS last_3_lap_ms
+        -- Exact numbers: sums of fractions would depend on the order in which a query adds them up.
+        CAST(AVG(CAST(lift_coast_m_total AS NUMERIC)) OVER last_3 AS FLOAT64) AS last_3_lift_coast_m,
+        CAST(AVG(CAST(full_throttle_frac AS NUMERIC)) OVER last_3 AS FLOAT64) AS last_3_full_throttle_frac,
+        AVG(lap_time_ms) OVER last_3 AS last_3_lap_ms
     FROM split_laps
     WINDOW
         driver_stint AS (PARTITION BY session_id, driver_code, stint ORDER BY lap_number),

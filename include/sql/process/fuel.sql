@@ -42,19 +42,20 @@ split_laps AS (
 ),
 
 windowed AS (
-    SELECT
+    -- Columns are grouped by meaning, not plain ones first.
+    SELECT -- noqa: ST06
         *,
         LAG(order_at_line) OVER driver_race AS previous_lap_order,
         LAG(interval_ahead_ms) OVER driver_race AS previous_lap_interval_ms,
         LAG(fuel_used_kg) OVER driver_race AS previous_fuel_kg,
-        -- Rounded, as sums of fractions depend on the order in which a query adds them up.
-        ROUND(AVG(IF(clean_lap, fuel_used_kg, NULL)) OVER (
+        -- Exact numbers: sums of fractions would depend on the order in which a query adds them up.
+        CAST(AVG(IF(clean_lap, CAST(fuel_used_kg AS NUMERIC), NULL)) OVER (
             PARTITION BY race_id, driver_id ORDER BY lap_number ROWS BETWEEN 3 PRECEDING AND 1 PRECEDING
-        ), 6) AS fuel_last_3_kg,
-        ROUND(AVG(IF(clean_lap, fuel_used_kg, NULL)) OVER (
+        ) AS FLOAT64) AS fuel_last_3_kg,
+        CAST(AVG(IF(clean_lap, CAST(fuel_used_kg AS NUMERIC), NULL)) OVER (
             PARTITION BY race_id, driver_id ORDER BY lap_number ROWS BETWEEN 10 PRECEDING AND 1 PRECEDING
-        ), 6) AS fuel_last_10_kg,
-        ROUND(AVG(IF(clean_lap, fuel_used_kg, NULL)) OVER earlier_in_stint, 6) AS fuel_stint_kg,
+        ) AS FLOAT64) AS fuel_last_10_kg,
+        CAST(AVG(IF(clean_lap, CAST(fuel_used_kg AS NUMERIC), NULL)) OVER earlier_in_stint AS FLOAT64) AS fuel_stint_kg,
         COUNTIF(clean_lap) OVER earlier_in_stint AS clean_laps_in_stint
     FROM split_laps
     WINDOW

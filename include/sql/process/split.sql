@@ -72,16 +72,15 @@ paced AS (
         LAG(lap_time_ms) OVER driver_race AS previous_lap_ms,
         LAG(clean_lap) OVER driver_race AS previous_lap_clean,
         LAG(field_median_ms) OVER driver_race AS previous_field_ms,
-        -- Rounded, as sums of fractions depend on the order in which a query adds them up.
-        ROUND(AVG(IF(clean_lap, lap_time_ms, NULL)) OVER (
+        AVG(IF(clean_lap, lap_time_ms, NULL)) OVER (
             PARTITION BY race_id, driver_id, stint ORDER BY lap_number ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-        ), 3) AS stint_mean_ms,
-        ROUND(AVG(IF(clean_lap, lap_time_ms, NULL)) OVER (
+        ) AS stint_mean_ms,
+        AVG(IF(clean_lap, lap_time_ms, NULL)) OVER (
             PARTITION BY race_id, driver_id, stint ORDER BY lap_number ROWS BETWEEN 5 PRECEDING AND 1 PRECEDING
-        ), 3) AS last_5_mean_ms,
-        ROUND(AVG(IF(clean_lap, lap_time_ms, NULL)) OVER (
+        ) AS last_5_mean_ms,
+        AVG(IF(clean_lap, lap_time_ms, NULL)) OVER (
             PARTITION BY race_id, driver_id, stint ORDER BY lap_number ROWS BETWEEN 3 PRECEDING AND 1 PRECEDING
-        ), 3) AS last_3_mean_ms
+        ) AS last_3_mean_ms
     FROM windowed
     WINDOW driver_race AS (PARTITION BY race_id, driver_id ORDER BY lap_number)
 )

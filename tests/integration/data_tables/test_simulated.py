@@ -21,6 +21,14 @@ def default_seed() -> int:
     return int(parser.parse_args([]).seed)
 
 
+def test_processed_again_the_tables_are_what_they_were(pipeline: Pipeline) -> None:
+    laps = simulate(SeasonSet(seasons=3, races_per_season=2, drivers=8))
+    pipeline.ingest({"laps": laps, "telemetry_laps": simulate_telemetry()})
+    first, second = (pipeline.validate().statistics for _ in range(2))
+    assert len(first) == len(second) == 15
+    assert {name: one.checksum for name, one in first.items()} == {name: one.checksum for name, one in second.items()}
+
+
 def test_simulated_laps_pass_every_check(pipeline: Pipeline) -> None:
     """Those of `make run`, among them four wet races of the 27 that are trained on."""
     seed = default_seed()

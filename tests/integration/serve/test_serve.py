@@ -203,8 +203,11 @@ def test_told_to_stop_it_loses_no_request(registry: Registry, tmp_path: Path) ->
 def test_told_to_stop_while_it_starts_it_does(registry: Registry, tmp_path: Path) -> None:
     """As the first process of a container it would not end by itself: the kernel spares such a process."""
     registered(registry, "20260101-000000-aaaaaa")
+    # Coverage has a handler of its own, which is there first.
+    variables = environment(f"file://{tmp_path}/models/{MODEL}", free_port())
+    variables = {name: value for name, value in variables.items() if not name.startswith("COVERAGE")}
     process = subprocess.Popen(
-        PROGRAM, env=environment(f"file://{tmp_path}/models/{MODEL}", free_port()), cwd=REPOSITORY,
+        PROGRAM, env=variables, cwd=REPOSITORY,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
