@@ -16,7 +16,6 @@ from trainer.contract.fields import ContractError, Scalar, decode, require
 from trainer.contract.resources import Resources, check_machine
 from trainer.contract.rules import Rule, check_rules
 from trainer.contract.spec import (
-    LINEAR,
     MAX_ROUNDS,
     MAX_SEGMENT_ROUNDS,
     MAX_SHARDS,
@@ -25,6 +24,7 @@ from trainer.contract.spec import (
     Engine,
     Metric,
     Objective,
+    check_linear,
     check_objective,
     is_linear,
 )
@@ -221,12 +221,7 @@ class ModelEntry:
         check_machine(self.resources, "resources")
         check_machine(self.chief_resources, "chief_resources")
         if self.is_linear:
-            patience = f"is {self.early_stopping_rounds}; a linear model cannot be cut to an earlier round: take 0"
-            require(self.early_stopping_rounds == 0, "early_stopping_rounds", patience)
-            workers = f"is {self.max_workers}; XGBoost does not distribute {LINEAR}, and says nothing: take 1"
-            require(self.max_workers == 1, "max_workers", workers)
-            objective = f"is {self.objective.value!r}; {LINEAR} takes squared_error, binary_logistic and multiclass"
-            require(self.objective is not Objective.ABSOLUTE_ERROR, "objective", objective)
+            check_linear(self.objective, self.early_stopping_rounds, self.max_workers, field_name="max_workers")
 
     def _check_classes(self) -> None:
         if not self.class_names:

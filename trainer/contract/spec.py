@@ -47,6 +47,20 @@ def is_linear(engine: Engine, params: Mapping[str, Scalar]) -> bool:
     return engine is Engine.XGBOOST and str(params.get("booster", "")).lower() == LINEAR
 
 
+def check_linear(objective: Objective, early_stopping_rounds: int, workers: int, *, field_name: str) -> None:
+    """Refuse what a linear model cannot do; ``field_name`` says where the number of workers is written.
+
+    Raises:
+        ContractError: naming the field.
+    """
+    problem = f"is {workers}; XGBoost does not distribute {LINEAR}, and says nothing: take 1"
+    require(workers == 1, field_name, problem)
+    problem = f"is {early_stopping_rounds}; a linear model cannot be cut to an earlier round: take 0"
+    require(early_stopping_rounds == 0, "early_stopping_rounds", problem)
+    problem = f"is {objective.value!r}; {LINEAR} takes squared_error, binary_logistic and multiclass"
+    require(objective is not Objective.ABSOLUTE_ERROR, "objective", problem)
+
+
 class Metric(enum.StrEnum):
     """What is reported a round, and decides early stopping. Lower is better for all."""
 
@@ -220,24 +234,15 @@ class TrainingSpec(Document):
         require(0 <= self.seed < 2**31, "seed", f"is {self.seed}; 0 to 2**31 - 1")
         require(1 <= self.threads <= 256, "threads", f"is {self.threads}; 1 to 256")
         self._check_engine()
-        self._check_linear()
+        if self.is_linear:
+            check_linear(self.objective, self.early_stopping_rounds, self.num_workers, field_name="num_workers")
+            require(self.device is Device.CPU, "device", f"is {self.device.value!r}; {LINEAR} trains on cpu")
         self._check_splits()
 
     @property
     def is_linear(self) -> bool:
         """Whether it is a linear model that is trained."""
         return is_linear(self.engine, self.params)
-
-    def _check_linear(self) -> None:
-        if not self.is_linear:
-            return
-        problem = f"is {self.num_workers}; XGBoost does not distribute {LINEAR}, and says nothing: take 1"
-        require(self.num_workers == 1, "num_workers", problem)
-        problem = f"is {self.early_stopping_rounds}; a linear model cannot be cut to an earlier round: take 0"
-        require(self.early_stopping_rounds == 0, "early_stopping_rounds", problem)
-        require(self.device is Device.CPU, "device", f"is {self.device.value!r}; {LINEAR} trains on cpu")
-        problem = f"is {self.objective.value!r}; {LINEAR} takes squared_error, binary_logistic and multiclass"
-        require(self.objective is not Objective.ABSOLUTE_ERROR, "objective", problem)
 
     def _check_engine(self) -> None:
         own = {Engine.XGBOOST: Device.CUDA, Engine.LIGHTGBM: Device.GPU}[self.engine]

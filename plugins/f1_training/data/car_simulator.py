@@ -48,7 +48,7 @@ LAP_INPUTS = (
     "interval_ahead_ms",
     "clean_lap",
 )
-SIMULATED, MEASURED = "simulated", "measured"
+SIMULATED = "simulated"
 SEED = 20
 
 FUEL_KG_PER_KM = 105.0 / 305.0

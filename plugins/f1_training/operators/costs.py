@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from f1_training.core.settings import Settings
     from f1_training.costs.estimate import Estimate
     from f1_training.costs.report import CostReport
+    from f1_training.costs.spending import RunCost
     from f1_training.registry.card import ModelCard
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 LABELS = {"f1-training-part": "costs"}
 #: So many of a model's newest versions are looked at for what a run takes.
 VERSIONS = 5
+#: So many of the newest runs are told as metrics: each is a series.
+RUNS_TOLD = 20
 
 
 class CostReportLink(ReportLink):
@@ -71,7 +74,7 @@ class CostReportOperator(BaseOperator):
             ledger = Ledger(artifacts_uri=settings.uris.artifacts)
             before = ledger.newest()
             self.report_uri = ledger.keep(report)
-        metrics.report(settings, _readings(report), "costs")
+        metrics.report(settings, _readings(report, runs), "costs")
         self.log.info("%s", report.told())
         if report.plan.warning():
             self.log.warning("%s", report.plan.warning())
@@ -99,12 +102,15 @@ class CostReportOperator(BaseOperator):
         return spending.spent_rows(warehouse.rows(sql.Query(sql=text, parameters=parameters)))
 
 
-def _readings(report: CostReport) -> list[metrics.Reading]:
-    """What the alert `budget` looks at."""
-    month = metrics.Reading(name="training.cost.month_to_date", value=report.month_usd)
-    if not report.budget_usd:
-        return [month]
-    return [month, metrics.Reading(name="training.cost.budget", value=report.budget_usd)]
+def _readings(report: CostReport, runs: Sequence[RunCost]) -> list[metrics.Reading]:
+    """What the alert `budget` looks at, and what the newest runs have cost."""
+    found = [metrics.Reading(name="training.cost.month_to_date", value=report.month_usd)]
+    if report.budget_usd:
+        found.append(metrics.Reading(name="training.cost.budget", value=report.budget_usd))
+    for run in runs[:RUNS_TOLD]:
+        labels = {"model_type": run.model_type, "job_id": run.job_id}
+        found.append(metrics.Reading(name="training.job.cost", value=run.usd, labels=labels))
+    return found
 
 
 def check_cost(context: Any, plans: Sequence[Mapping[str, Any]]) -> None:

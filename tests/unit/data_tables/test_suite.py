@@ -1,5 +1,6 @@
 """Suites are data: all of ours can be read, and a wrong one is refused by file, field and reason."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,15 @@ def test_a_derived_suite_has_a_table_a_split_and_sql_over_what_it_needs(suite: S
     assert [label.rpartition("_")[2] for label in suite.labels] == list(SPLITS)
     assert set(suite.needs) <= set(raw_suites())
     sql.render(sql.load(suite.query), {f"{name}_table": sql.table(f"project.raw.{name}") for name in suite.needs})
+
+
+def test_laps_are_split_by_one_rule_in_every_file() -> None:
+    rules = set()
+    for suite in (suite for suite in strategy_suites().values() if "laps" in suite.needs):
+        rule = re.search(r"WHERE\n\s+@split = 'all'.*?END\n\s+\)\n", sql.load(suite.query), re.DOTALL)
+        assert rule is not None, suite.query
+        rules.add(rule[0].replace("laps.", ""))
+    assert len(rules) == 1
 
 
 def test_every_feature_target_and_key_of_the_catalogue_is_checked() -> None:

@@ -18,7 +18,7 @@ from f1_training.core.specs import training_spec
 from f1_training.costs.ledger import Ledger, month_to_date
 from f1_training.costs.planned import month_plan
 from f1_training.costs.report import CostReport, make_report, page
-from f1_training.costs.spending import Level, Spent
+from f1_training.costs.spending import Level, RunCost, Spent
 from f1_training.operators.costs import CostReportOperator, _readings, alert_of, check_cost
 from f1_training.registry.card import Inputs, model_card
 from f1_training.registry.store import Registry
@@ -213,7 +213,14 @@ def test_the_level_s_order() -> None:
 
 def test_the_budget_s_alert_has_something_to_look_at() -> None:
     report = report_of(120.0, CostSettings())
-    spent, budget = _readings(report)
+    runs = [
+        RunCost(job_id=f"j{n}", model_type="tire_degradation", budget=Budget.WEEKLY, day="2026-11-20", usd=3.5)
+        for n in range(30)
+    ]
+    spent, budget, *told = _readings(report, runs)
     assert (spent.name, spent.value) == ("training.cost.month_to_date", 120.0)
     assert (budget.name, budget.value) == ("training.cost.budget", report.budget_usd)
-    assert len(_readings(replace(report, budget_usd=0.0))) == 1
+    assert [(one.name, one.value, one.labels["job_id"]) for one in told] == [
+        ("training.job.cost", 3.5, f"j{n}") for n in range(20)
+    ]
+    assert len(_readings(replace(report, budget_usd=0.0), [])) == 1
