@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from trainer.contract.evaluation import CLASSIFIER_METRICS, REGRESSION_METRICS
-from trainer.contract.evaluation_spec import Breakdown
+from trainer.contract.evaluation_spec import Breakdown, CurveSpec
 from trainer.contract.fields import ContractError, Scalar, decode, require
 from trainer.contract.resources import Resources, check_machine
 from trainer.contract.rules import Rule, check_rules
@@ -103,25 +103,6 @@ class CostEntry:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CurveEntry:
-    """What the report shows as a curve: the prediction over ``feature`` from ``low`` to ``high``, all else as it was.
-
-    ``groups`` maps the name of a group to the feature that is 1 in its rows. With ``rises`` physics says that the curve
-    of each group goes up, and a model whose curve does not is never promoted.
-    """
-
-    feature: str
-    low: float
-    high: float
-    groups: Mapping[str, str] = field(default_factory=dict)
-    unit: str = ""
-    rises: bool = False
-
-    def __post_init__(self) -> None:
-        require(self.low < self.high, "high", f"is {self.high}; more than low, {self.low}")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class GatesEntry:
     """What a version must reach to become champion, beside what it must always do: beat the champion, obey physics.
 
@@ -206,7 +187,7 @@ class ModelEntry:
     params: Annotated[Mapping[str, Mapping[str, Scalar]], Rule(keys=tuple(Engine))] = field(default_factory=dict)
     splits: Splits = field(default_factory=Splits)
     checks: ChecksEntry = field(default_factory=ChecksEntry)
-    curves: tuple[CurveEntry, ...] = ()
+    curves: tuple[CurveSpec, ...] = ()
     breakdown: tuple[Breakdown, ...] = ()
     gates: GatesEntry = field(default_factory=GatesEntry)
 

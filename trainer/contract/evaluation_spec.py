@@ -28,8 +28,10 @@ class ChampionModel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CurveSpec:
-    """Predict over ``feature`` from ``low`` to ``high``, for the rows of each of ``groups`` (name to the feature that
-    is 1 in them), everything else as it was.
+    """A curve: the prediction over ``feature`` from ``low`` to ``high``, everything else as it was.
+
+    ``groups`` maps the name of a group to the feature that is 1 in its rows. With ``rises`` physics says that the curve
+    of each group goes up, and a model whose curve does not is never promoted.
     """
 
     feature: str
@@ -38,6 +40,9 @@ class CurveSpec:
     groups: Mapping[str, str] = field(default_factory=dict)
     unit: str = ""
     rises: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.low < self.high, "high", f"is {self.high}; more than low, {self.low}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

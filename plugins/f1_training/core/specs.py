@@ -8,7 +8,6 @@ from f1_training.core.plan import RunPlan
 from trainer.contract import (
     ChampionModel,
     CheckpointPolicy,
-    CurveSpec,
     Device,
     EvaluationSpec,
     Limits,
@@ -92,17 +91,7 @@ def evaluation_spec(
         baseline=entry.baseline,
         threads=threads(plan),
         champion=champion,
-        curves=tuple(
-            CurveSpec(
-                feature=curve.feature,
-                low=curve.low,
-                high=curve.high,
-                groups=curve.groups,
-                unit=curve.unit,
-                rises=curve.rises,
-            )
-            for curve in entry.curves
-        ),
+        curves=entry.curves,
         breakdowns=entry.breakdown,
         linear=None if training is None else linear_rows(training, plan.train_split),
     )

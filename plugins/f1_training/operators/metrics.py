@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from f1_training.core.failures import reason_of
-from trainer.contract import FailureReason
+from trainer.contract import ALL_MODELS, FailureReason
 
 if TYPE_CHECKING:
     from f1_training.core.metrics import Reading
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 #: Stages whose failure is the job's: without one of them there is no model.
 STAGES = ("snapshot", "validate", "train")
-SUCCEEDED, FAILED, NO_REASON, ALL_MODELS = "succeeded", "failed", "none", "all"
+SUCCEEDED, FAILED, NO_REASON = "succeeded", "failed", "none"
 
 
 def count_failure(context: Any) -> None:
