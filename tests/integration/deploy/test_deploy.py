@@ -208,7 +208,12 @@ def deployed(template: Template, tmp_path: Path) -> Iterator[Place]:
 
 def test_a_dry_run_is_a_complete_plan_without_credentials(place: Place) -> None:
     # Not even a gcloud: nothing but git is on this PATH.
-    environment = {"PATH": place.only_git, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'plugins'}", "HOME": "/nowhere"}
+    environment = {
+        "PATH": place.only_git,
+        "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'plugins'}",
+        "HOME": "/nowhere",
+        "PYTHONDONTWRITEBYTECODE": "1",  # nothing beside the sources
+    }
     command = [sys.executable, "-m", "composer.deploy", *place.arguments(named=False)]
     done = subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=60, check=False
