@@ -1,5 +1,6 @@
 """The pipelines' examples and ``make deploy`` say what ``composer.deploy`` takes."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -18,7 +19,11 @@ FOLDER = REPOSITORY / "composer" / "deploy"
 def made(*variables: str) -> Any:
     """What ``make deploy`` with ``variables`` would give the program."""
     command = ["make", "--no-print-directory", "-n", "deploy", *variables]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=30, check=True)
+    # Not the variables of a `make test ARGS=...` that started this test.
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=30, check=True
+    )
     line = next(part for part in done.stdout.replace("\\\n", " ").splitlines() if "composer.deploy" in part)
     return arguments().parse_args(shlex.split(line.partition("composer.deploy")[2]))
 
