@@ -25,7 +25,7 @@ def ours(permission: str, thing: Thing) -> set[str]:
 @pytest.mark.parametrize(
     ("data", "readers"),
     [
-        ("staging", {"airflow", "trainer"}),
+        ("staging", {"airflow", "trainer", "evaluator"}),
         ("evaluation", {"airflow", "evaluator"}),
         ("strategy", {"airflow"}),
         ("candidates", {"airflow"}),

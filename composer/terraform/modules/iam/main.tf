@@ -4,7 +4,7 @@ locals {
   accounts = {
     airflow   = "Airflow: plans, writes snapshots, starts jobs, registers models"
     trainer   = "Chiefs and workers: read the training snapshot, create checkpoints and artifacts"
-    evaluator = "Evaluations: read the test snapshot and models, create metrics"
+    evaluator = "Evaluations: read both snapshots and models, create metrics"
     serving   = "Prediction servers: read models"
     nodes     = "Machines of the cluster: logs, metrics, image pulls"
   }
@@ -35,11 +35,13 @@ locals {
   dataset_grants = {
     "staging/trainer"      = { dataset = "staging", account = "trainer", role = "roles/bigquery.dataViewer" }
     "evaluation/evaluator" = { dataset = "evaluation", account = "evaluator", role = "roles/bigquery.dataViewer" }
-    "raw/airflow"          = { dataset = "raw", account = "airflow", role = "roles/bigquery.dataEditor" }
-    "candidates/airflow"   = { dataset = "candidates", account = "airflow", role = "roles/bigquery.dataEditor" }
-    "strategy/airflow"     = { dataset = "strategy", account = "airflow", role = "roles/bigquery.dataEditor" }
-    "staging/airflow"      = { dataset = "staging", account = "airflow", role = "roles/bigquery.dataEditor" }
-    "evaluation/airflow"   = { dataset = "evaluation", account = "airflow", role = "roles/bigquery.dataEditor" }
+    # Training rows, too: the evaluation fits a linear model on some, to say what the boosted one is worth.
+    "staging/evaluator"  = { dataset = "staging", account = "evaluator", role = "roles/bigquery.dataViewer" }
+    "raw/airflow"        = { dataset = "raw", account = "airflow", role = "roles/bigquery.dataEditor" }
+    "candidates/airflow" = { dataset = "candidates", account = "airflow", role = "roles/bigquery.dataEditor" }
+    "strategy/airflow"   = { dataset = "strategy", account = "airflow", role = "roles/bigquery.dataEditor" }
+    "staging/airflow"    = { dataset = "staging", account = "airflow", role = "roles/bigquery.dataEditor" }
+    "evaluation/airflow" = { dataset = "evaluation", account = "airflow", role = "roles/bigquery.dataEditor" }
   }
   project_grants = {
     # Without it Composer refuses the account. It is wide; composer/terraform/README.md says what that leaves.
