@@ -1,6 +1,7 @@
 """The stack as people use it: up, a run triggered by hand in a real browser, from code, and from the command line."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 from kubernetes import client, config
 
@@ -17,8 +19,9 @@ from composer.local import airflow_server
 from composer.local.places import REPOSITORY
 from composer.local.stack import NAMESPACE
 from f1_training.core.plan import job_id
+from f1_training.data.simulator import SeasonSet, simulate
 from tests.integration import browser
-from tests.integration.stack_up import RUN_S, Up, command, succeeded, up
+from tests.integration.stack_up import RUN_S, Up, command, made, succeeded, up
 
 __all__ = ["up"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -167,3 +170,19 @@ def test_the_preflight_says_what_is_missing_and_tries_nothing_that_needs_it(up: 
     assert "-> raise the quota" in done.stdout
     assert "SKIP  dry run" in done.stdout
     assert done.stdout.splitlines()[-1] == "1 of 16 checks failed"
+
+
+def test_make_run_trains_on_what_is_up_and_make_score_scores_it(up: Up, tmp_path: Path) -> None:
+    done = made("run", "WORKERS=1", "ROUNDS=50", "RUN_ID=by-make", environment=up.environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"using the stack that is up at {up.info.airflow}" in done.stdout
+    last = json.loads(up.places.last_run.read_text())
+    assert {"version", "model_uri", "sha256", "rounds", "metrics", "seconds"} <= last.keys()
+    listed = made("models", "MODEL=tire_degradation", environment=up.environment)
+    assert last["version"] in listed.stdout, listed.stderr
+    laps = tmp_path / "laps.parquet"
+    pq.write_table(simulate(SeasonSet(seed=9, seasons=3, races_per_season=2, drivers=3)), laps)
+    scored = made("score", f"LAPS={laps}", environment=up.environment)
+    assert scored.returncode == 0, scored.stderr
+    found = json.loads(scored.stdout)
+    assert (found["model_type"], found["rows"] > 0) == ("tire_degradation", True)
