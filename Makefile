@@ -12,7 +12,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/var/cache/bytecode
 
 .PHONY: help run runs models new-model preflight gate deploy up metrics down airflow score test test-newest test-fastf1 test-cluster chaos bench check lock clean requirements.txt
 help: ## what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 # uv: the one on PATH, or one that pip puts into the environment.
 UV = $(shell command -v uv || echo $(BIN)/uv)

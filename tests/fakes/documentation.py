@@ -195,7 +195,7 @@ def _read_text(found: Page, number: int, lines: list[str], mark: str) -> None:
         found.links.append(Text(page=found.name, line=at(link.start()), text=link[1], mark=mark))
 
 
-def tests_named(mark: str) -> Iterator[str]:
+def named_tests(mark: str) -> Iterator[str]:
     """The tests that a mark names: files or folders."""
     for name in re.findall(r"\btests/[\w/]+(?:\.py)?", mark):
         yield name.rstrip("/")

@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 from tests.bench.scale import NEEDED
-from tests.fakes.documentation import REPOSITORY, Command, block_lines, command, page, page_names, tests_named
+from tests.fakes.documentation import REPOSITORY, Command, block_lines, command, named_tests, page, page_names, parse
 from tests.fakes.run_plan import settings
 
 LANGUAGES = ("", "text", "json", "python")
@@ -112,7 +112,7 @@ def words_of(name: str) -> str:
 def problem_with(one: Command) -> str:
     """Why nothing holds this command; "" where something does."""
     if mark := one.source.mark:
-        return problem_with_mark(mark, one.source.page, (one.module, one.target, one.words[0], *module_behind(one)))
+        return problem_with_mark(mark, one.source.page, keys_of(one))
     if " ".join(one.words) in NAMED:
         return ""
     # Of `python -X importtime -c "..."`, which measures, it is enough that it can be read.
@@ -127,13 +127,20 @@ def problem_with(one: Command) -> str:
     return ""
 
 
+def keys_of(one: Command) -> tuple[str, ...]:
+    """What stands in a test that runs this command: the command's beginning, or the module behind it."""
+    if one.target:
+        return (f"make {one.target}", *re.findall(r"python -m ([\w.]+)", made(one.target)[1]))
+    return (one.module or one.words[0],)
+
+
 def problem_with_mark(mark: str, name: str, keys: tuple[str, ...]) -> str:
-    missing = [test for test in tests_named(mark) if not (REPOSITORY / test).exists()]
+    missing = [test for test in named_tests(mark) if not (REPOSITORY / test).exists()]
     if missing:
         return f"the mark names {', '.join(missing)}, which is not there"
     if mark.startswith(("Needs", "Takes long")):
         return ""
-    said = "".join(words_of(test) for test in tests_named(mark))
+    said = "".join(words_of(test) for test in named_tests(mark))
     runs = Path(name).name in said or any(key and key in said for key in keys)
     return "" if runs else f"the test that the mark names knows neither the page nor the command: {mark}"
 
@@ -148,10 +155,6 @@ def made(*words: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def module_behind(one: Command) -> tuple[str, ...]:
-    return tuple(re.findall(r"python -m ([\w.]+)", made(one.target)[1])) if one.target else ()
-
-
 @pytest.mark.parametrize("name", page_names())
 def test_every_command_is_run_by_somebody_or_says_why_not(name: str) -> None:
     found = [(c, problem_with(c)) for c in page(name).commands]
@@ -163,9 +166,9 @@ def test_every_command_is_run_by_somebody_or_says_why_not(name: str) -> None:
 def test_every_block_says_what_it_is(name: str) -> None:
     for block in page(name).blocks:
         assert block.language in LANGUAGES, f"{block.place}: {block.language!r}; one of {LANGUAGES}, none for commands"
-        problem = problem_with_mark(block.mark, name, tuple(block.text.split()))
-        assert not block.mark or not problem, f"{block.place}: {problem}"
         if block.language:
+            problem = problem_with_mark(block.mark, name, ()) if block.mark else ""
+            assert not problem, f"{block.place}: {problem}"
             continue
         strange = [line for line in block_lines(block) if command(line) is None]
         assert not strange, f"{strange[0].place}: {strange[0].text!r} is no command; output and pictures are ```text"
@@ -350,15 +353,11 @@ def test_worker_pods_are_killed_until_the_chief_is_gone(tmp_path: Path) -> None:
     ],
 )
 def test_a_command_that_nobody_runs_is_noticed(text: str, problem: str) -> None:
-    from tests.fakes.documentation import parse
-
     (one,) = parse("docs/page.md", text).commands
     assert problem in problem_with(one)
 
 
 def test_what_is_marked_is_let_through() -> None:
-    from tests.fakes.documentation import parse
-
     text = "<!-- Needs Google Cloud: a bucket. -->\n1. `gcloud storage ls`, then\n   `gcloud storage\n   cat x`\n"
     found = parse("docs/page.md", text).commands
     assert [" ".join(c.words) for c in found] == ["gcloud storage ls", "gcloud storage cat x"]

@@ -45,8 +45,8 @@ def link_problems(found: Page) -> Iterator[str]:
         target, _, anchor = link.text.partition("#")
         if target.startswith(("http://", "https://")):
             continue
-        place = Path(os.path.normpath(folder / target)) if target else REPOSITORY / found.name
-        if not place.exists():
+        place = Path(os.path.normpath(folder / target))
+        if target and not place.exists():
             yield f"{link.place}: {link.text} is not there"
         elif anchor:
             there = (page(str(place.relative_to(REPOSITORY))) if target else found).anchors
@@ -103,7 +103,7 @@ def test_every_path_and_module_that_is_named_is_there(name: str) -> None:
     [
         ("[x](nowhere.md)", "docs/p.md:1: nowhere.md is not there"),
         ("[x](../README.md#nowhere)", "docs/p.md:1: ../README.md#nowhere is no heading"),
-        ("\n[x](#nowhere)", "docs/p.md:2: #nowhere is no heading"),
+        ("# It\n[x](#nowhere)", "docs/p.md:2: #nowhere is no heading"),
         ("`trainer/nothing.py`", "docs/p.md:1: trainer/nothing.py is not there"),
         ("`tests/nothing/*.py`", "docs/p.md:1: tests/nothing/*.py is not there"),
         ("`modules/nothing.tf`", "docs/p.md:1: modules/nothing.tf is not there"),
