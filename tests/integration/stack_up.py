@@ -47,7 +47,7 @@ def made(*words: str, environment: dict[str, str]) -> subprocess.CompletedProces
     ours = ["-s", "-o", ".venv/.run", f"BIN={Path(sys.executable).parent}"]
     kept = {name: value for name, value in environment.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "ARGS")}
     return subprocess.run(
-        ["make", *ours, *words], cwd=REPOSITORY, env=kept, capture_output=True, text=True, timeout=280
+        ["make", *ours, *words], cwd=REPOSITORY, env=kept, capture_output=True, text=True, timeout=500
     )
 
 

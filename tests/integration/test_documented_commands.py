@@ -51,7 +51,7 @@ HERE = "run below"
 UP = "tests/integration/test_up.py"
 MAKE: Mapping[str, str | By | TooLong] = {
     "help": HERE,
-    "run": By(UP, 'made("run", '),
+    "run": By(UP, '("run", f"LAPS='),
     "score": By(UP, 'made("score", '),
     "runs": By(UP, '"composer.runs"'),
     "models": HERE,

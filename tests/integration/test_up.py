@@ -172,17 +172,20 @@ def test_the_preflight_says_what_is_missing_and_tries_nothing_that_needs_it(up: 
     assert done.stdout.splitlines()[-1] == "1 of 16 checks failed"
 
 
+@pytest.mark.timeout(600)
 def test_make_run_trains_on_what_is_up_and_make_score_scores_it(up: Up, tmp_path: Path) -> None:
-    done = made("run", "WORKERS=1", "ROUNDS=50", "RUN_ID=by-make", environment=up.environment)
+    trained, unseen = tmp_path / "laps.parquet", tmp_path / "unseen.parquet"
+    pq.write_table(simulate(SeasonSet(seasons=4, races_per_season=5, drivers=8)), trained)
+    pq.write_table(simulate(SeasonSet(seed=9, seasons=3, races_per_season=2, drivers=3)), unseen)
+    words = ("run", f"LAPS={trained}", "WORKERS=1", "ROUNDS=50", "RUN_ID=by-make")
+    done = made(*words, environment=up.environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"using the stack that is up at {up.info.airflow}" in done.stdout
     last = json.loads(up.places.last_run.read_text())
     assert {"version", "model_uri", "sha256", "rounds", "metrics", "seconds"} <= last.keys()
     listed = made("models", "MODEL=tire_degradation", environment=up.environment)
     assert last["version"] in listed.stdout, listed.stderr
-    laps = tmp_path / "laps.parquet"
-    pq.write_table(simulate(SeasonSet(seed=9, seasons=3, races_per_season=2, drivers=3)), laps)
-    scored = made("score", f"LAPS={laps}", environment=up.environment)
+    scored = made("score", f"LAPS={unseen}", environment=up.environment)
     assert scored.returncode == 0, scored.stderr
     found = json.loads(scored.stdout)
     assert (found["model_type"], found["rows"] > 0) == ("tire_degradation", True)
