@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LABELS = {"f1-training-part": "costs"}
 #: So many of a model's newest versions are looked at for what a run takes.
 VERSIONS = 5
 #: So many of the newest runs are told as metrics: each is a series.
@@ -90,16 +88,10 @@ class CostReportOperator(BaseOperator):
         }
 
     def _rows(self, settings: Settings, now: datetime) -> list[Any]:
-        from f1_training.bigquery import sql
-        from f1_training.bigquery.client import Warehouse
-        from f1_training.costs import spending
+        from f1_training.costs.bill import bill, spent_query
+        from f1_training.costs.spending import spent_rows
 
-        costs = settings.costs
-        warehouse = Warehouse.connect(replace(settings, location=costs.location or settings.location), labels=LABELS)
-        text = sql.render(sql.load("costs/spent.sql"), {"billing_table": sql.table(costs.billing_table)})
-        since = spending.since(now.date(), costs).isoformat()
-        parameters: dict[str, sql.Parameter] = {"project": ("STRING", settings.project), "since": ("DATE", since)}
-        return spending.spent_rows(warehouse.rows(sql.Query(sql=text, parameters=parameters)))
+        return spent_rows(bill(settings).rows(spent_query(settings, now.date())))
 
 
 def _readings(report: CostReport, runs: Sequence[RunCost]) -> list[metrics.Reading]:
