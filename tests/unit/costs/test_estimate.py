@@ -8,7 +8,7 @@ import pytest
 from f1_training.core.costs import HourlyPrice
 from f1_training.core.plan import RunPlan
 from f1_training.core.specs import training_spec
-from f1_training.costs.estimate import Measured, comparable, estimate, measured
+from f1_training.costs.estimate import Measured, comparable, cost_of_run, estimate, measured
 from f1_training.costs.prices import read_prices
 from f1_training.registry.card import Inputs, ModelCard, model_card
 from tests.fakes.run_plan import (
@@ -122,6 +122,34 @@ def test_a_chief_that_went_on_knows_only_its_own_rounds() -> None:
     found = measured(card("v1", lineage=(first, resumed)))
     assert found is not None
     assert found.round_s == pytest.approx(75.0 / 150)
+
+
+def test_a_run_that_is_over_has_cost_its_own_seconds() -> None:
+    # 540 + 540 s are 0.3 h; the evaluator's node 540 s; a terabyte of queries 6.25.
+    made = plan()
+    found = cost_of_run(made, PRICES, training_result(made, seconds={"total": 540.0}), 2**40)
+    assert found is not None
+    assert found.estimated_usd == pytest.approx(0.3 * (2 * 0.379998 + 0.189999 / 3) + 0.15 * 0.379998 + 6.25, abs=1e-4)
+    assert (found.hours, found.machines) == (
+        0.3,
+        "2 n1-standard-8 on demand and 0.333 n1-standard-4 of the chief",
+    )
+    assert found.told() == (
+        "about 6.55 USD: 2 n1-standard-8 on demand and 0.333 n1-standard-4 of the chief for 0.30 h, estimated with "
+        f"{PRICES.told()}"
+    )
+
+
+def test_time_that_is_not_known_is_said_and_without_time_or_price_there_is_no_cost() -> None:
+    made = plan()
+    first = training_result(made).lineage[0]
+    resumed = LineageEvent(change=GroupChange.RESUMED, round=600, epoch=2, at=first.at, group=first.group)
+    found = cost_of_run(made, PRICES, training_result(made, lineage=(first, resumed)), 0)
+    assert found is not None
+    assert found.basis.endswith("without what chiefs before the last one took")
+    assert cost_of_run(made, PRICES, training_result(made, seconds={}), 0) is None
+    unpriced = plan(device="gpu", deployed={"gpu_accelerator": "nvidia-l4"})
+    assert cost_of_run(unpriced, PRICES, training_result(unpriced), 0) is None
 
 
 @pytest.mark.parametrize("seconds", [{}, {"total": 42.0}, {"training": 42.0}])
