@@ -57,7 +57,7 @@ def test_it_is_hours_times_nodes_times_prices_and_the_queries() -> None:
     [
         (2, "never", 2 * 0.379998, 0.3),
         (4, "never", 4 * 0.379998, 0.3),  # more workers are not taken to be faster
-        (2, "required", 2 * 0.08, 0.3),
+        (2, "required", 2 * 0.10402, 0.3),
         (2, "preferred", 2 * 0.379998, 0.3),  # it may be on demand in the end
     ],
 )
