@@ -19,15 +19,11 @@ from trainer.contract import FailureReason, TrainingFailure, read_catalogue
 
 if TYPE_CHECKING:
     from f1_training.core.settings import Settings
-    from f1_training.costs.estimate import Estimate
     from f1_training.costs.report import CostReport
     from f1_training.costs.spending import RunCost
-    from f1_training.registry.card import ModelCard
 
 log = logging.getLogger(__name__)
 
-#: So many of a model's newest versions are looked at for what a run takes.
-VERSIONS = 5
 #: So many of the newest runs are told as metrics: each is a series.
 RUNS_TOLD = 20
 
@@ -128,6 +124,7 @@ def check_cost(context: Any, plans: Sequence[Mapping[str, Any]]) -> None:
 
 def _check_cost(plans: Sequence[RunPlan], *, forced: bool) -> None:
     from f1_training.costs.ledger import Ledger, month_to_date, require_affordable
+    from f1_training.costs.versions import estimated
 
     settings = plans[0].settings
     run_usd = 0.0
@@ -142,42 +139,12 @@ def _check_cost(plans: Sequence[RunPlan], *, forced: bool) -> None:
     require_affordable(month_usd, run_usd, settings.costs, forced=forced)
 
 
-def estimated(plan: RunPlan) -> Estimate:
-    """What ``plan`` costs by what the newest versions of its model took.
-
-    Raises:
-        TrainingFailure: what the storage refused.
-    """
-    from f1_training.costs.estimate import comparable, estimate
-    from f1_training.costs.prices import read_prices
-
-    cards = newest_cards(plan.settings, plan.model_type)
-    return estimate(plan, read_prices(plan.settings.costs.prices), comparable(cards, plan))
-
-
-def newest_cards(settings: Settings, model_type: str) -> list[ModelCard]:
-    """The cards of a model's newest versions, the newest last; one that cannot be read says nothing.
-
-    Raises:
-        TrainingFailure: what the storage refused.
-    """
-    from f1_training.registry.store import Registry
-    from trainer.contract import ContractError
-
-    registry, cards = Registry(settings.uris.models), []
-    for version in registry.versions(model_type)[-VERSIONS:]:
-        try:
-            cards.append(registry.model(model_type, version).card)
-        except ContractError as e:
-            log.warning("%s %s says nothing of what it took: %s", model_type, version, e)
-    return cards
-
-
 def _outlook(settings: Settings, now: datetime, runs: Sequence[Any]) -> tuple[Any, list[Any]]:
     """The plan of a month, and advice for every model that is trained weekly."""
     from f1_training.costs.advice import advise
     from f1_training.costs.planned import month_plan, planned_model
     from f1_training.costs.prices import read_prices
+    from f1_training.costs.versions import estimated, newest_cards
 
     identity = RunIdentity(dag_id="f1_training", run_id="next", at=now)
     plans = plan_runs({}, settings, identity, read_catalogue(), package_version())

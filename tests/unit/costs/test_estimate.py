@@ -19,9 +19,10 @@ from tests.fakes.run_plan import (
     training_result,
     training_snapshot,
 )
-from trainer.contract import GroupChange, LineageEvent
+from trainer.contract import GroupChange, LineageEvent, read_catalogue
 from trainer.contract.catalogue import CostEntry
 from trainer.contract.resources import LADDER, Tier
+from trainer.contract.spec import DEFAULT_WORKERS
 
 PRICES = read_prices()
 #: 0.1 s a round and 180 s around them.
@@ -106,9 +107,24 @@ def test_every_machine_of_the_ladder_has_a_price() -> None:
 
 def test_without_a_measurement_the_catalogue_is_believed_and_without_that_nothing_is_said() -> None:
     made = plan()
-    assert estimate(made, PRICES, None).told().startswith("cost unknown: no version of it was measured")
+    unpriced = replace(made, entry=replace(made.entry, cost=None))
+    assert estimate(unpriced, PRICES, None).told().startswith("cost unknown: no version of it was measured")
     entry = replace(made.entry, cost=CostEntry(usd_per_run=0.4, basis="2 nodes for 20 minutes"))
     assert estimate(replace(made, entry=entry), PRICES, None).told() == "about 0.40 USD (2 nodes for 20 minutes)"
+
+
+@pytest.mark.parametrize("model_type", read_catalogue().names)
+def test_a_model_s_first_run_has_an_estimate_that_covers_the_nodes_that_it_starts(model_type: str) -> None:
+    made = make_plan(model_type=model_type, num_workers=DEFAULT_WORKERS)
+    declared = made.entry.cost
+    assert declared is not None
+    nothing = Measured(version="", workers=made.num_workers, round_s=0.0, other_s=0.0, bytes_scanned=0)
+    least = estimate(made, PRICES, nothing)
+    assert least.usd is not None
+    # Nodes that start and stop are most of it: these models train in minutes. Twice that would be another model.
+    assert least.usd <= declared.usd_per_run <= 2 * least.usd
+    machines = least.basis.partition(" for ")[0]
+    assert machines in declared.basis, "the machines have changed: measure again (docs/models.md)"
 
 
 def test_a_card_says_what_its_run_took() -> None:
