@@ -1,9 +1,11 @@
-"""Parse a DAG file as Airflow does, in a process of its own, and say what came of it."""
+"""Parse a DAG file as Airflow does, in a process that has parsed nothing but an empty DAG, and say what came of it."""
 
+import atexit
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,54 +13,87 @@ REPOSITORY = Path(__file__).parents[3]
 DAGS = REPOSITORY / "dags"
 HEAVY = ("dask", "distributed", "xgboost", "lightgbm", "pandas", "numpy", "pyarrow", "google", "kubernetes", "fsspec")
 
-#: Parses an empty DAG, then ours, in a process of its own as Airflow does; what is loaded after each.
+#: Parses an empty DAG, which takes seconds, then each file that it is told in a copy of itself that ends with its answer: what
+#: one file loads is not there for the next.
 PARSE = """
-import json, runpy, sys, time
-empty, file = sys.argv[1:]
-seconds, modules = [], []
-for path in (empty, file):
+import json, os, runpy, sys, time
+
+def parse(path):
     began = time.process_time()
     found = runpy.run_path(path)["dag"]
-    seconds.append(time.process_time() - began)
-    modules.append(sorted(sys.modules))
-edges = {t.task_id: sorted(t.downstream_task_ids) for t in found.tasks}
-groups = sorted(g for g in found.task_group.get_task_group_dict() if g)
-params = {name: found.params.get_param(name) for name in found.params}
-form = {name: {"default": p.value, **p.schema, "description": p.description} for name, p in params.items()}
-retries = {t.task_id: [t.retries, type(t.retry_policy).__name__] for t in found.tasks}
-print(json.dumps({"retries": retries, "seconds": seconds, "modules": modules, "edges": edges, "groups": groups, "form": form,
-                  "schedule": str(found.schedule), "catchup": found.catchup, "start": str(found.start_date), "doc": found.doc_md, "pools": {t.task_id: t.pool for t in found.tasks}, "runs": found.max_active_runs}))
-"""
+    return found, time.process_time() - began, sorted(sys.modules)
 
+_, _, before = parse(sys.argv[1])
+for line in sys.stdin:
+    if os.fork():
+        _, status = os.wait()
+        if status:
+            print(flush=True)
+        continue
+    found, seconds, after = parse(line.strip())
+    params = {name: found.params.get_param(name) for name in found.params}
+    print(json.dumps({
+        "seconds": seconds,
+        "modules": [before, after],
+        "edges": {t.task_id: sorted(t.downstream_task_ids) for t in found.tasks},
+        "groups": sorted(g for g in found.task_group.get_task_group_dict() if g),
+        "form": {name: {"default": p.value, **p.schema, "description": p.description} for name, p in params.items()},
+        "retries": {t.task_id: [t.retries, type(t.retry_policy).__name__] for t in found.tasks},
+        "pools": {t.task_id: t.pool for t in found.tasks},
+        "schedule": str(found.schedule),
+        "catchup": found.catchup,
+        "start": str(found.start_date),
+        "doc": found.doc_md,
+        "runs": found.max_active_runs,
+    }), flush=True)
+    os._exit(0)
+"""
 
 #: A parse takes seconds, and what it gives does not change.
 _PARSED: dict[str, Any] = {}
+_PARSERS: list[subprocess.Popen[str]] = []
 
 
-def parsed(folder: Path, dag_id: str) -> Any:
-    """What parsing ``dags/<dag_id>.py`` takes and gives; ``folder`` is for what Airflow writes."""
+def parsed(dag_id: str) -> Any:
+    """What parsing ``dags/<dag_id>.py`` takes and gives."""
     if dag_id not in _PARSED:
-        _PARSED[dag_id] = _parse(folder, dag_id)
+        parser = _parser()
+        assert parser.stdin is not None
+        assert parser.stdout is not None
+        parser.stdin.write(f"{DAGS / dag_id}.py\n")
+        parser.stdin.flush()
+        answer = parser.stdout.readline()
+        assert answer.strip(), f"{dag_id} did not parse; see what it wrote"
+        _PARSED[dag_id] = json.loads(answer)
     return _PARSED[dag_id]
 
 
-def _parse(folder: Path, dag_id: str) -> Any:
-    empty = folder / "empty.py"
+def _parser() -> subprocess.Popen[str]:
+    if _PARSERS and _PARSERS[0].poll() is None:
+        return _PARSERS[0]
+    folder = tempfile.TemporaryDirectory()
+    empty = Path(folder.name) / "empty.py"
     empty.write_text("from airflow.sdk import DAG\ndag = DAG('empty', schedule=None)\n")
-    done = subprocess.run(
-        [sys.executable, "-c", PARSE, str(empty), str(DAGS / f"{dag_id}.py")],
+    parser = subprocess.Popen(
+        [sys.executable, "-c", PARSE, str(empty)],
         env={
             "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'plugins'}",
             # With what is compiled already, as on Composer.
-            "PYTHONPYCACHEPREFIX": os.environ.get("PYTHONPYCACHEPREFIX", str(folder)),
-            "AIRFLOW_HOME": str(folder),
-            "HOME": str(folder),
+            "PYTHONPYCACHEPREFIX": os.environ.get("PYTHONPYCACHEPREFIX", folder.name),
+            "AIRFLOW_HOME": folder.name,
+            "HOME": folder.name,
         },
-        cwd=folder,
-        capture_output=True,
+        cwd=folder.name,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=100,
-        check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+
+    def end() -> None:
+        parser.kill()
+        parser.wait()
+        folder.cleanup()
+
+    atexit.register(end)
+    _PARSERS[:] = [parser]
+    return parser

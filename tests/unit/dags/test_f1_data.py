@@ -1,12 +1,10 @@
 """The data's DAG: one way through, cheap to parse, never two runs at once."""
 
-from pathlib import Path
-
 from tests.unit.dags.parsing import HEAVY, parsed
 
 
-def test_tables_are_published_only_when_they_have_passed(tmp_path: Path) -> None:
-    dag = parsed(tmp_path, "f1_data")
+def test_tables_are_published_only_when_they_have_passed() -> None:
+    dag = parsed("f1_data")
     edges = dag["edges"]
     assert edges["ingest"] == ["ask_to_open", "process"]
     assert edges["process"] == ["publish", "validate"]
@@ -17,13 +15,13 @@ def test_tables_are_published_only_when_they_have_passed(tmp_path: Path) -> None
     assert added & set(HEAVY) == set()
 
 
-def test_it_runs_after_the_weekend_one_at_a_time_and_never_for_the_past(tmp_path: Path) -> None:
-    dag = parsed(tmp_path, "f1_data")
+def test_it_runs_after_the_weekend_one_at_a_time_and_never_for_the_past() -> None:
+    dag = parsed("f1_data")
     assert (dag["schedule"], dag["catchup"], dag["start"], dag["runs"]) == ("0 6 * * 1", False, "None", 1)
 
 
-def test_the_form_explains_itself(tmp_path: Path) -> None:
-    form = parsed(tmp_path, "f1_data")["form"]
+def test_the_form_explains_itself() -> None:
+    form = parsed("f1_data")["form"]
     assert {name: field["default"] for name, field in form.items()} == {
         "source": "",
         "replace": False,

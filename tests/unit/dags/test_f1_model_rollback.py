@@ -1,12 +1,10 @@
 """The rollback's DAG: started by hand, cheap to parse."""
 
-from pathlib import Path
-
 from tests.unit.dags.parsing import HEAVY, parsed
 
 
-def test_vertex_ai_follows_and_the_form_explains_itself(tmp_path: Path) -> None:
-    dag = parsed(tmp_path, "f1_model_rollback")
+def test_vertex_ai_follows_and_the_form_explains_itself() -> None:
+    dag = parsed("f1_model_rollback")
     assert dag["edges"] == {"roll_back": ["follow_on_vertex"], "follow_on_vertex": []}
     assert set(dag["form"]) == {"model_type", "version", "reason"}
     assert all(field["description"] for field in dag["form"].values())

@@ -1,12 +1,10 @@
 """The preflight: wiring, started by hand, never tried again."""
 
-from pathlib import Path
-
 from tests.unit.dags.parsing import HEAVY, parsed
 
 
-def test_it_is_wiring_and_is_started_by_hand(tmp_path: Path) -> None:
-    dag = parsed(tmp_path, "f1_preflight")
+def test_it_is_wiring_and_is_started_by_hand() -> None:
+    dag = parsed("f1_preflight")
     assert (dag["schedule"], dag["catchup"], dag["runs"]) == ("NullTimetable", False, 1) or dag["schedule"] == "None"
     probes = ["chief_nodes", "worker_nodes"]
     # Whatever takes the plan follows it.
@@ -24,8 +22,8 @@ def test_it_is_wiring_and_is_started_by_hand(tmp_path: Path) -> None:
     assert added & set(HEAVY) == set()
 
 
-def test_the_form_says_what_every_field_takes(tmp_path: Path) -> None:
-    form = parsed(tmp_path, "f1_preflight")["form"]
+def test_the_form_says_what_every_field_takes() -> None:
+    form = parsed("f1_preflight")["form"]
     assert set(form) == {"model_type", "engine", "device"}
     assert all(field["description"] for field in form.values())
     assert form["model_type"]["default"] in form["model_type"]["enum"]

@@ -1,12 +1,10 @@
 """The cost report's DAG is cheap to parse and runs by itself."""
 
-from pathlib import Path
-
 from tests.unit.dags.parsing import HEAVY, parsed
 
 
-def test_it_is_wiring_and_runs_every_morning(tmp_path: Path) -> None:
-    dag = parsed(tmp_path, "f1_training_costs")
+def test_it_is_wiring_and_runs_every_morning() -> None:
+    dag = parsed("f1_training_costs")
     assert (dag["schedule"], dag["catchup"], dag["runs"]) == ("0 7 * * *", False, 1)
     assert dag["edges"] == {"report": []}
     assert dag["retries"]["report"][1] == "ReasonedRetryPolicy"

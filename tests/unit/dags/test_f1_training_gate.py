@@ -1,12 +1,10 @@
 """The gate's DAG: started by hand or by a run that closed the gate, cheap to parse."""
 
-from pathlib import Path
-
 from tests.unit.dags.parsing import HEAVY, parsed
 
 
-def test_data_is_checked_before_the_gate_opens_unless_forced(tmp_path: Path) -> None:
-    dag = parsed(tmp_path, "f1_training_gate")
+def test_data_is_checked_before_the_gate_opens_unless_forced() -> None:
+    dag = parsed("f1_training_gate")
     edges = dag["edges"]
     assert set(edges["action"]) == {"approve", "close", "history", "open_by_force", "plan"}
     assert "plan" in edges["approve"]
@@ -18,8 +16,8 @@ def test_data_is_checked_before_the_gate_opens_unless_forced(tmp_path: Path) -> 
     assert added & set(HEAVY) == set()
 
 
-def test_the_form_offers_every_action(tmp_path: Path) -> None:
-    form = parsed(tmp_path, "f1_training_gate")["form"]
+def test_the_form_offers_every_action() -> None:
+    form = parsed("f1_training_gate")["form"]
     assert form["action"]["enum"] == ["open", "close", "ask", "history"]
     assert form["model_type"]["enum"][0] == "all"
     assert form["force"]["default"] is False

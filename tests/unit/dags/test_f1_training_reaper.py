@@ -1,12 +1,10 @@
 """The reaper is cheap to parse and runs by itself."""
 
-from pathlib import Path
-
 from tests.unit.dags.parsing import HEAVY, parsed
 
 
-def test_it_is_wiring_and_runs_every_hour(tmp_path: Path) -> None:
-    dag = parsed(tmp_path, "f1_training_reaper")
+def test_it_is_wiring_and_runs_every_hour() -> None:
+    dag = parsed("f1_training_reaper")
     assert (dag["schedule"], dag["catchup"], dag["runs"]) == ("@hourly", False, 1)
     assert dag["edges"] == {"reap": []}
     assert dag["retries"]["reap"][1] == "ReasonedRetryPolicy"
