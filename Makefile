@@ -10,9 +10,9 @@ export UV_CACHE_DIR ?= $(CURDIR)/var/cache/uv
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/var/cache/bytecode
 
-.PHONY: help run runs models new-model preflight gate deploy up metrics down airflow score test test-newest test-fastf1 test-cluster chaos bench check lock clean requirements.txt
+.PHONY: help run runs models costs new-model preflight gate deploy up metrics down airflow score test test-newest test-fastf1 test-cluster chaos bench check lock clean requirements.txt
 help: ## what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 # uv: the one on PATH, or one that pip puts into the environment.
 UV = $(shell command -v uv || echo $(BIN)/uv)
@@ -42,6 +42,9 @@ runs: $(VENV)/.run ## attempts of the newest runs, why each failed, what was dec
 
 models: $(VENV)/.run ## versions of every model, which serves, how good each is: MODEL= LAST=10 URI=gs://bucket/models
 	@exec $(BIN)/python -m composer.models --uri "$(URI)" --model "$(MODEL)" --last "$(or $(LAST),10)"
+
+costs: $(VENV)/.run ## what a weekly run of each model is estimated to cost: URI=gs://bucket/models
+	@exec $(BIN)/python -m composer.costs --uri "$(URI)"
 
 new-model: $(VENV)/.run ## a commented file for one more model: NAME= TARGET=column FEATURES=column,column ENGINE= FOLDER=
 	@exec $(BIN)/python -m composer.new_model --name "$(NAME)" --target "$(TARGET)" --features "$(FEATURES)" --engine "$(ENGINE)" \

@@ -1,4 +1,4 @@
-"""``make models``: the versions of every model, which one serves, and how good each is."""
+"""``make models``: the versions of every model, which one serves, how good each is, and what it cost by list prices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from composer.local.places import Places
 from f1_training.registry.store import Registry
 from trainer.contract import TrainingFailure, read_catalogue
 
-COLUMNS = ("model", "version", "", "engine", "rounds", "test", "95 %", "baseline", "why")
+COLUMNS = ("model", "version", "", "engine", "rounds", "test", "95 %", "baseline", "about USD", "why")
 #: What a model is judged by, and what a naive one reaches.
 METRICS = (("test_mae", "baseline_mae"), ("accuracy", "baseline_accuracy"))
 
@@ -39,6 +39,7 @@ def rows(registry: Registry, model_type: str, last: int) -> Iterator[tuple[str, 
             f"{metrics[metric]:.5g}{unit}" if metric else "",
             f"{between.low:.5g} to {between.high:.5g}" if between else "",
             f"{metrics[baseline]:.5g}{unit}" if baseline in metrics else "",
+            f"{card.cost.estimated_usd:.2f}" if card.cost is not None else "",
             why.get(version, "not promoted"),
         )
 

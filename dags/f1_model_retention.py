@@ -11,6 +11,9 @@ DOC = """
 
 Every day, removes versions of models that are older than `models_kept_days` (90). Never removed are the champion, the
 version that it replaced, and the newest `models_kept` (5). Its log names what is gone; normally that is nothing.
+
+With Vertex AI (`vertex.region`) a version is deleted there first. One that is deployed or has an alias there stays, and
+the log says why. When Vertex AI fails nothing more is removed: clear the task, or leave it to the next day.
 """
 
 with DAG(

@@ -23,6 +23,7 @@ with one table, in the log of the task `report`: what passed, what failed, and w
 | Task | Looks at |
 |---|---|
 | `checks` | settings, connections, permissions in the cluster, quota, buckets, BigQuery |
+| `checks`, where named | Vertex AI, the bill, prediction servers, Cloud Monitoring, alert channels |
 | `chief_nodes`, `worker_nodes` | a node comes, the image is pulled, the pod's account reaches buckets and BigQuery |
 | `dry_run` | a small run of `f1_training`, which must not be paused: 20 rounds on 2 workers, nothing is registered |
 

@@ -30,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             images_repository=a.images_repository,
             python_repository=a.python_repository,
             gpu=a.gpu,
+            build_account=a.build_account,
+            build_staging=a.build_staging,
         )
         d = Deployment(
             target=target,
@@ -72,6 +74,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--environment", default="", help="of Cloud Composer")
     parser.add_argument("--images-repository", default="f1", help="of Artifact Registry, for images")
     parser.add_argument("--python-repository", default="f1-python", help="of Artifact Registry, for the wheel")
+    parser.add_argument("--build-account", default="", help="service account that builds run as, if not Cloud Build's")
+    parser.add_argument("--build-staging", default="", help="gs:// folder that it reads the source from")
     parser.add_argument("--gpu", action="store_true", help="pods get the image with CUDA")
     parser.add_argument("--settings", type=Path, help="JSON of the Variable f1_training, where it is not the one there")
     parser.add_argument("--packages", type=Path, help="the image's packages, if not requirements/composer-image.txt")

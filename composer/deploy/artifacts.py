@@ -85,6 +85,9 @@ class BuildImages:
         substitutions = ",".join(f"{name}={value}" for name, value in values.items())
         config = f"--config={d.source / 'composer/images/cloudbuild.yaml'}"
         options = [f"--substitutions={substitutions}", f"--project={d.target.project}", "--quiet"]
+        if d.target.build_account:
+            account = f"projects/{d.target.project}/serviceAccounts/{d.target.build_account}"
+            options += [f"--service-account={account}", f"--gcs-source-staging-dir={d.target.build_staging}"]
         return ["gcloud", "builds", "submit", config, *options, str(d.source)]
 
 

@@ -45,7 +45,11 @@ class Revision:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """A Composer environment, with the repositories of Artifact Registry that it takes images and the wheel from."""
+    """A Composer environment, with the repositories of Artifact Registry that it takes images and the wheel from.
+
+    Builds run as the service account ``build_account``, with their source below ``build_staging`` (``gs://``); by
+    default both are Cloud Build's own.
+    """
 
     project: str
     region: str
@@ -53,12 +57,18 @@ class Target:
     images_repository: str = "f1"
     python_repository: str = "f1-python"
     gpu: bool = False
+    build_account: str = ""
+    build_staging: str = ""
 
     def __post_init__(self) -> None:
         for name in ("region", "images_repository", "python_repository"):
             value = getattr(self, name)
             if not NAME.fullmatch(value):
                 raise DeployError(f"{name} is {value!r}; lower-case letters, digits and -")
+        if bool(self.build_account) != bool(self.build_staging):
+            raise DeployError("build_account and build_staging go together: the account may read no other bucket")
+        if self.build_staging and not self.build_staging.startswith("gs://"):
+            raise DeployError(f"build_staging is {self.build_staging!r}; gs://bucket/folder")
 
     def require_named(self) -> None:
         """Refuse to deploy to nowhere.

@@ -42,6 +42,9 @@ def summary(result: Mapping[str, Any]) -> str:
         f"  {result['engine']}, {result['rounds']} rounds, {result['workers']} workers, sha256 {result['sha256'][:16]}",
         f"  {result['model_uri']}",
     ]
+    if result.get("cost"):
+        cost = result["cost"]
+        lines.append(f"  about {cost['estimated_usd']:.2f} USD on {cost['machines']}, {cost['basis']}")
     if result.get("report_uri"):
         lines.append(f"  report: {result['report_uri']}")
     return "\n".join([*lines, *_told(result["metrics"])])

@@ -105,7 +105,10 @@ def _grant(resource: Resource) -> Grant:
     if "condition" in resource.arguments:
         raise UnknownGrantError(f"{resource.address}: has a condition, which is not evaluated here; grant on the thing")
     argument, kind = GRANTS[resource.type]
-    name = str(resource[argument]).rpartition("/")[2]
+    name, where = str(resource[argument]).rpartition("/")[2], str(resource.get("project", resource.project))
+    if where != resource.project:
+        # What somebody may do in another project says nothing of ours, whatever the thing there is called.
+        name, kind = name if kind == "project" else f"{where}.{name}", f"another {kind}"
     return Grant(str(resource["member"]).removeprefix("serviceAccount:"), resource["role"], Thing(kind, name))
 
 

@@ -19,6 +19,7 @@ from composer.policy.expressions import ExpressionError
 def functions_of(folder: Path) -> Mapping[str, Callable[..., Any]]:
     """By name; files are read below ``folder``, as Terraform was started there."""
     return {
+        "alltrue": all,
         "can": _never,
         "ceil": math.ceil,
         "concat": lambda *lists: [item for items in lists for item in items],
@@ -29,8 +30,10 @@ def functions_of(folder: Path) -> Mapping[str, Callable[..., Any]]:
         "join": lambda between, items: between.join(items),
         "jsonencode": lambda value: json.dumps(value, separators=(",", ":"), sort_keys=True),
         "length": len,
+        "max": max,
         "merge": lambda *maps: {key: value for of in maps for key, value in of.items()},
         "regex": _regex,
+        "split": lambda between, text: text.split(between),
         "replace": lambda text, old, new: text.replace(old, new),
         "slice": lambda items, first, after: items[int(first) : int(after)],
         "sum": sum,

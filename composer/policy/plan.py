@@ -56,7 +56,7 @@ class Resource:
             name = f"projects/{self.project}/serviceAccounts/{email}"
             return {"email": email, "member": f"serviceAccount:{email}", "name": name}
         if self.type == "google_project_iam_custom_role":
-            return {"id": f"projects/{self.project}/roles/{self.arguments['role_id']}"}
+            return {"id": f"projects/{self.get('project', self.project)}/roles/{self.arguments['role_id']}"}
         if self.type == "google_kms_crypto_key":
             return {"id": f"{self.arguments['key_ring']}/cryptoKeys/{self.arguments['name']}"}
         return {"number": PROJECT_NUMBER} if self.type == "google_project" else {}

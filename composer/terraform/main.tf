@@ -11,6 +11,7 @@ locals {
     "bigquery",
     "bigquerystorage",
     "billingbudgets",
+    "cloudbuild",
     "cloudkms",
     "cloudresourcemanager",
     "composer",
@@ -86,6 +87,11 @@ module "iam" {
   repositories   = module.registry.repositories
   secrets        = module.composer.secrets
   landing_bucket = var.landing_bucket
+  billing_table  = var.billing_table
+  reservation    = var.reservation
+  deployers      = var.deployers
+
+  metrics_exporters = var.metrics_exporters
 
   depends_on = [google_project_service.used]
 }
@@ -129,6 +135,7 @@ module "composer" {
   secrets         = var.secrets
   secrets_kms_key = module.storage.keys["secrets"]
   index           = module.registry.index
+  wheels          = module.registry.wheels
 }
 
 module "monitoring" {

@@ -1,5 +1,5 @@
 output "airflow_variable" {
-  description = "The Airflow Variable f1_training for this deployment: the value of secret airflow-variables-f1_training."
+  description = "The Airflow Variable f1_training for this deployment: the first settings.json of `make deploy`."
   value = jsonencode({
     project                   = var.project_id
     location                  = var.region
@@ -16,7 +16,9 @@ output "airflow_variable" {
     chief_priority_class      = "f1-training-chief"
     worker_priority_class     = "f1-training-worker"
     gpu_accelerator           = length(var.gpu.tiers) > 0 ? var.gpu.accelerator : ""
-    data                      = { landing = var.landing_bucket == "" ? "" : "gs://${var.landing_bucket}" }
+    data                      = { landing = var.landing_bucket == "" ? "" : "gs://${var.landing_bucket}", reservation = var.reservation }
+    costs                     = { billing_table = var.billing_table, location = var.billing_location }
+    metrics                   = { exporters = var.metrics_exporters }
   })
 }
 
@@ -43,4 +45,9 @@ output "dag_folder" {
 output "repositories" {
   description = "Artifact Registry: images, and the index that Composer installs from."
   value       = module.registry.repositories
+}
+
+output "deploy" {
+  description = "What `make deploy` is given beside PROJECT and ENVIRONMENT, so that builds run as the deployer."
+  value       = "--region=${var.region} --build-account=${module.iam.accounts["deployer"]} --build-staging=gs://${module.storage.buckets["artifacts"]}/_deploy/source"
 }

@@ -61,6 +61,51 @@ variable "landing_bucket" {
   default     = ""
 }
 
+variable "billing_table" {
+  description = "Cloud Billing's detailed usage export, PROJECT.DATASET.TABLE, which the cost report reads. Empty: none."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^([^.]+[.][^.]+[.][^.]+)?$", var.billing_table))
+    error_message = "billing_table is a table in full: PROJECT.DATASET.gcp_billing_export_resource_v1_ACCOUNT."
+  }
+}
+
+variable "billing_location" {
+  description = "Where the dataset of billing_table lies. Empty: in region."
+  type        = string
+  default     = ""
+}
+
+variable "reservation" {
+  description = "BigQuery's reservation that f1_data's jobs run in: projects/P/locations/L/reservations/R. Empty: none."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(projects/[^/]+/locations/[^/]+/reservations/[^/]+)?$", var.reservation))
+    error_message = "reservation is a reservation in full: projects/P/locations/L/reservations/R."
+  }
+}
+
+variable "metrics_exporters" {
+  description = "Where metrics of training go: prometheus, cloud_monitoring, both or nowhere."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for name in var.metrics_exporters : contains(["prometheus", "cloud_monitoring"], name)])
+    error_message = "metrics_exporters names prometheus and cloud_monitoring only."
+  }
+}
+
+variable "deployers" {
+  description = "Who may deploy as the deployer's account, as members: user:ANN@example.com, principalSet://..."
+  type        = list(string)
+  default     = []
+}
+
 variable "composer_image" {
   description = "Image of the Composer environment. Pinned: the default is another one next month."
   type        = string
@@ -155,10 +200,10 @@ variable "gpu" {
 }
 
 variable "secrets" {
-  description = "Airflow's connections and variables in Secret Manager. Only their names: values are added by hand."
+  # The Variable f1_training is none: `make deploy` sets it in Airflow, and a secret of its name would take its place.
+  description = "Airflow's connections in Secret Manager. Only their names: values are added by hand."
   type        = list(string)
   default = [
-    "airflow-variables-f1_training",
     "airflow-connections-kubernetes_default",
     "airflow-connections-f1_slack",
     "airflow-connections-f1_pagerduty",

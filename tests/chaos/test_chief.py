@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.chaos.cluster import Report
-from tests.chaos.conftest import SEGMENT, XGBOOST_FIRST, Start, Wanted, rounds_lost
+from tests.chaos.conftest import BOTH, SEGMENT, Start, Wanted, rounds_lost
 from trainer.contract import Engine, FailureReason, GroupChange
 
 pytestmark = pytest.mark.timeout(180)
@@ -18,7 +18,8 @@ Undisturbed = Callable[..., Report]
 Survived = Callable[..., None]
 
 
-@XGBOOST_FIRST
+@pytest.mark.chaos
+@BOTH
 def test_a_killed_chief_is_followed_by_one_that_goes_on(
     start: Start, wanted: Wanted, undisturbed: Undisturbed, survived: Survived, engine: Engine
 ) -> None:

@@ -22,6 +22,12 @@ SCHEMA = [
         "project", "RECORD", fields=(bigquery.SchemaField("id", "STRING"), bigquery.SchemaField("name", "STRING"))
     ),
     bigquery.SchemaField("labels", "RECORD", mode="REPEATED", fields=PAIR),
+    # Only the detailed export says which resource a line is of.
+    bigquery.SchemaField(
+        "resource",
+        "RECORD",
+        fields=(bigquery.SchemaField("name", "STRING"), bigquery.SchemaField("global_name", "STRING")),
+    ),
     bigquery.SchemaField("cost", "FLOAT64"),
     bigquery.SchemaField("currency", "STRING"),
     bigquery.SchemaField("currency_conversion_rate", "FLOAT64"),
@@ -56,6 +62,7 @@ class Line:
             "usage_start_time": at,
             "usage_end_time": at.replace(hour=8),
             "project": {"id": self.project, "name": self.project},
+            "resource": {"name": None, "global_name": None},
             "labels": [{"key": key, "value": value} for key, value in self.labels.items()],
             "cost": self.cost,
             "currency": "USD" if self.rate == 1.0 else "EUR",
@@ -95,6 +102,7 @@ def load(client: bigquery.Client, table: str, lines: Iterable[Line]) -> None:
             ("usage_end_time", pa.timestamp("us", tz="UTC")),
             ("project", pa.struct([("id", pa.string()), ("name", pa.string())])),
             ("labels", pair),
+            ("resource", pa.struct([("name", pa.string()), ("global_name", pa.string())])),
             ("cost", pa.float64()),
             ("currency", pa.string()),
             ("currency_conversion_rate", pa.float64()),

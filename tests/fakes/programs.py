@@ -139,7 +139,7 @@ KNOWN = {
     "gcloud composer environments update": {*WHERE, "update-pypi-packages-from-file"},
     "gcloud artifacts docker images describe": {"project"},
     "gcloud artifacts files list": {*WHERE, "package", "repository", "version"},
-    "gcloud builds submit": {"config", "project", "substitutions"},
+    "gcloud builds submit": {"config", "gcs-source-staging-dir", "project", "service-account", "substitutions"},
     "gcloud storage rsync": {"checksums-only", "delete-unmatched-destination-objects", "recursive"},
     "gcloud storage rm": {"recursive"},
     "uv publish": {"publish-url"},

@@ -17,7 +17,7 @@ from typing import Any
 
 import grpc
 from google.cloud.aiplatform_v1 import types
-from google.cloud.aiplatform_v1.types import endpoint_service, model_service
+from google.cloud.aiplatform_v1.types import endpoint_service, model_service, operation
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 from google.rpc import status_pb2
@@ -104,7 +104,7 @@ class VertexServer:
 
         def finish() -> Any:
             versions = self.models.setdefault(name, [])
-            model.name, model.version_id = name, str(len(versions) + 1)
+            model.name, model.version_id = name, str(max((int(v.version_id) for v in versions), default=0) + 1)
             model.version_aliases = [] if versions else ["default"]
             versions.append(model)
             return model_service.UploadModelResponse(model=name, model_version_id=model.version_id)
@@ -121,7 +121,32 @@ class VertexServer:
 
     def list_model_versions(self, request: Any) -> Any:
         found = [v for v in self._versions(request.name) if _fits(v, request.filter)]
+        for version in found:
+            version.deployed_models = self._deployments(version)
         return model_service.ListModelVersionsResponse(models=found)
+
+    def delete_model_version(self, request: Any) -> Any:
+        name, _, number = request.name.partition("@")
+        versions = self._versions(name)
+        version = next((v for v in versions if v.version_id == number), None)
+        if version is None:
+            raise Refusal(Code.NOT_FOUND, f"{request.name} does not exist")
+        if self._deployments(version) or "default" in version.version_aliases:
+            raise Refusal(Code.FAILED_PRECONDITION, f"{request.name} is deployed, or the default version")
+
+        def finish() -> Any:
+            versions.remove(version)
+            return empty_pb2.Empty()
+
+        return self._operation("DeleteModelVersion", name, operation.DeleteOperationMetadata, finish)
+
+    def _deployments(self, version: Any) -> list[Any]:
+        return [
+            types.DeployedModelRef(endpoint=endpoint.name, deployed_model_id=deployed.id)
+            for endpoint in self.endpoints.values()
+            for deployed in endpoint.deployed_models
+            if (deployed.model, deployed.model_version_id) == (version.name, version.version_id)
+        ]
 
     def merge_version_aliases(self, request: Any) -> Any:
         name, _, number = request.name.partition("@")
@@ -219,7 +244,7 @@ class VertexServer:
         running.looks -= 1
         if running.looks <= 0 and not running.body.done:
             done = running.finish()
-            running.body.response.Pack(type(done).pb(done))
+            running.body.response.Pack(type(done).pb(done) if hasattr(type(done), "pb") else done)
             running.body.done = True
         return running.body
 
@@ -263,6 +288,7 @@ SERVICES: dict[str, dict[str, tuple[Any, Any]]] = {
         "UploadModel": (model_service.UploadModelRequest, operations_pb2.Operation),
         "ListModels": (model_service.ListModelsRequest, model_service.ListModelsResponse),
         "ListModelVersions": (model_service.ListModelVersionsRequest, model_service.ListModelVersionsResponse),
+        "DeleteModelVersion": (model_service.DeleteModelVersionRequest, operations_pb2.Operation),
         "MergeVersionAliases": (model_service.MergeVersionAliasesRequest, types.Model),
     },
     f"{PACKAGE}.EndpointService": {

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -38,6 +39,15 @@ def command(*words: str, environment: dict[str, str]) -> subprocess.CompletedPro
     """A module of ours as a program."""
     return subprocess.run(
         [sys.executable, "-m", *words], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=280
+    )
+
+
+def made(*words: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """``make`` as it is documented, with the interpreter of the tests. A `make test ARGS=...` is not heard."""
+    ours = ["-s", "-o", ".venv/.run", f"BIN={Path(sys.executable).parent}"]
+    kept = {name: value for name, value in environment.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "ARGS")}
+    return subprocess.run(
+        ["make", *ours, *words], cwd=REPOSITORY, env=kept, capture_output=True, text=True, timeout=500
     )
 
 

@@ -1,6 +1,7 @@
 """The stack as people use it: up, a run triggered by hand in a real browser, from code, and from the command line."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 from kubernetes import client, config
 
@@ -18,9 +20,10 @@ from composer.local import airflow_server
 from composer.local.places import REPOSITORY
 from composer.local.running import NAMESPACE
 from f1_training.core.plan import job_id
+from f1_training.data.simulator import SeasonSet, simulate
 from tests.integration import browser, prometheus
 from tests.integration.prometheus import Prometheus, eventually
-from tests.integration.stack_up import RUN_S, Up, command, succeeded, up
+from tests.integration.stack_up import RUN_S, Up, command, made, succeeded, up
 
 __all__ = ["up"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -236,3 +239,22 @@ def test_the_preflight_says_what_is_missing_and_tries_nothing_that_needs_it(up: 
     assert "-> raise the quota" in done.stdout
     assert "SKIP  dry run" in done.stdout
     assert done.stdout.splitlines()[-1] == "1 of 16 checks failed"
+
+
+@pytest.mark.timeout(600)
+def test_make_run_trains_on_what_is_up_and_make_score_scores_it(up: Up, tmp_path: Path) -> None:
+    trained, unseen = tmp_path / "laps.parquet", tmp_path / "unseen.parquet"
+    pq.write_table(simulate(SeasonSet(seasons=4, races_per_season=5, drivers=8)), trained)
+    pq.write_table(simulate(SeasonSet(seed=9, seasons=3, races_per_season=2, drivers=3)), unseen)
+    words = ("run", f"LAPS={trained}", "WORKERS=1", "ROUNDS=50", "RUN_ID=by-make")
+    done = made(*words, environment=up.environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"using the stack that is up at {up.info.airflow}" in done.stdout
+    last = json.loads(up.places.last_run.read_text())
+    assert {"version", "model_uri", "sha256", "rounds", "metrics", "seconds"} <= last.keys()
+    listed = made("models", "MODEL=tire_degradation", environment=up.environment)
+    assert last["version"] in listed.stdout, listed.stderr
+    scored = made("score", f"LAPS={unseen}", environment=up.environment)
+    assert scored.returncode == 0, scored.stderr
+    found = json.loads(scored.stdout)
+    assert (found["model_type"], found["rows"] > 0) == ("tire_degradation", True)

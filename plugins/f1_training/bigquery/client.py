@@ -124,6 +124,17 @@ class Warehouse:
         log.debug("%s bytes scanned", job.total_bytes_processed)
         return rows
 
+    def estimated_bytes(self, query: Query) -> int:
+        """How many bytes the query would scan. It is checked and not run, so it costs nothing.
+
+        Raises:
+            TrainingFailure: what BigQuery refused.
+        """
+        config = self._config(query)
+        config.dry_run = True
+        with bigquery_errors("a query"):
+            return int(self._query(query, config).total_bytes_processed or 0)
+
     def execute(self, query: Query, what: str) -> int:
         """Run a statement that changes ``what``; how many rows it changed.
 
@@ -249,10 +260,7 @@ class Warehouse:
         config.labels = {**config.labels, **destination.labels}
 
     def _log_estimate(self, query: Query, destination: Destination) -> None:
-        config = self._config(query)
-        config.dry_run = True
-        estimate = self._query(query, config)
-        log.info("%s: the query will scan %s bytes", destination.table, f"{int(estimate.total_bytes_processed or 0):,}")
+        log.info("%s: the query will scan %s bytes", destination.table, f"{self.estimated_bytes(query):,}")
 
     def _label(self, destination: Destination) -> None:
         table = self._client.get_table(destination.table, retry=_retry())

@@ -38,6 +38,23 @@ class HourlyPrice:
             require(getattr(self, name) >= 0, name, f"is {getattr(self, name)}; US dollars an hour, 0 or more")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EstimatedCost:
+    """What a run that is over has cost by prices. The bill is exact, and comes a day later.
+
+    ``hours`` is for how long its nodes, ``machines``, were paid for; ``basis`` what the estimate rests on.
+    """
+
+    estimated_usd: float
+    hours: float
+    machines: str
+    basis: str
+
+    def told(self) -> str:
+        """In words, for a page or a table's foot."""
+        return f"about {self.estimated_usd:.2f} USD: {self.machines} for {self.hours:.2f} h, {self.basis}"
+
+
 def _monthly() -> dict[str, float]:
     return {Budget.WEEKLY.value: 120.0, Budget.AD_HOC.value: 50.0, Budget.INFRASTRUCTURE.value: 30.0}
 

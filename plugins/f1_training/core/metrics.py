@@ -62,8 +62,16 @@ def _tell_airflow(_settings: Settings, readings: Sequence[Reading], _job: str) -
 
 
 def _tell_cloud_monitoring(settings: Settings, readings: Sequence[Reading], job: str) -> None:
-    if Exporter.CLOUD_MONITORING not in settings.metrics.exporters:
-        return
+    if Exporter.CLOUD_MONITORING in settings.metrics.exporters:
+        write_to_cloud_monitoring(settings, readings, job)
+
+
+def write_to_cloud_monitoring(settings: Settings, readings: Sequence[Reading], job: str) -> None:
+    """Write one point of each of ``readings``, with the credentials that Airflow's machine has.
+
+    Raises:
+        Exception: whatever Google's client raises. :func:`report` is for those whose task must not fail by it.
+    """
     now = time.time()
     series = [_point(reading, settings, job, now) for reading in readings]
     connect(settings.metrics.endpoint).create_time_series(

@@ -1,4 +1,4 @@
-"""What a run will cost at most, before it is started: measured seconds a round, times machines, times prices. Pure."""
+"""What a run will cost at most, and what one that is over has cost: seconds, times machines, times prices. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from f1_training.core.costs import HourlyPrice
+from f1_training.core.costs import EstimatedCost, HourlyPrice
 from f1_training.core.plan import RunPlan
 from f1_training.core.settings import Spot
 from f1_training.costs.prices import Prices
 from f1_training.registry.card import ModelCard
-from trainer.contract import Device, GroupChange
+from trainer.contract import Device, GroupChange, TrainingResult
 from trainer.contract.resources import LADDER, Resources, cpus, memory_bytes
 
 HOUR_S, TIB = 3600.0, 2**40
@@ -51,6 +51,15 @@ class Nodes:
     usd_per_hour: float
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Priced:
+    """US dollars of ``machines`` for ``hours``, with the evaluator's node and the queries."""
+
+    usd: float
+    hours: float
+    machines: str
+
+
 def measured(card: ModelCard) -> Measured | None:
     """What the card's run took; None where it does not say."""
     seconds = card.result.seconds
@@ -87,23 +96,52 @@ def estimate(plan: RunPlan, prices: Prices, known: Measured | None) -> Estimate:
         if declared is not None:
             return Estimate(usd=declared.usd_per_run, basis=declared.basis)
         return Estimate(usd=None, basis="no version of it was measured, and its catalogue file has no [cost]")
+    slower = max(1.0, known.workers / plan.num_workers)
+    seconds = known.other_s + known.round_s * plan.entry.rounds * slower
+    found = _priced(plan, prices, seconds, known.bytes_scanned)
+    if isinstance(found, list):
+        return Estimate(usd=None, basis=f"no price of {', '.join(found)}; give it in the setting costs.prices")
+    basis = (
+        f"{found.machines} for {found.hours:.2f} h, {plan.entry.rounds} rounds at {known.round_s * slower:.3g} s as "
+        f"version {known.version} took with {known.workers} workers, {prices.told()}"
+    )
+    return Estimate(usd=found.usd, basis=basis)
+
+
+def cost_of_run(plan: RunPlan, prices: Prices, result: TrainingResult, bytes_scanned: int) -> EstimatedCost | None:
+    """What a run that trained ``result`` has cost; None where its time or a machine's price is not known.
+
+    Workers that only prefer Spot are priced on demand, so this is an upper estimate there, too. A chief that went on
+    where another had stopped knows only its own time; the basis says so.
+    """
+    seconds = result.seconds.get(TOTAL)
+    found = _priced(plan, prices, seconds, bytes_scanned) if seconds is not None else []
+    if isinstance(found, list):
+        return None
+    resumed = any(event.change is GroupChange.RESUMED for event in result.lineage)
+    before = ", without what chiefs before the last one took" if resumed else ""
+    return EstimatedCost(
+        estimated_usd=round(found.usd, 4),
+        hours=round(found.hours, 4),
+        machines=found.machines,
+        basis=f"estimated with {prices.told()}{before}",
+    )
+
+
+def _priced(plan: RunPlan, prices: Prices, seconds: float, bytes_scanned: int) -> Priced | list[str]:
+    """A run whose training takes ``seconds``; the names of what has no price."""
     nodes, unknown = _nodes(plan, prices)
     if unknown:
-        return Estimate(usd=None, basis=f"no price of {', '.join(unknown)}; give it in the setting costs.prices")
+        return unknown
     overhead_s = plan.settings.costs.node_overhead_s
-    slower = max(1.0, known.workers / plan.num_workers)
-    hours = (known.other_s + known.round_s * plan.entry.rounds * slower + overhead_s) / HOUR_S
+    hours = (seconds + overhead_s) / HOUR_S
     training = sum(n.count * n.usd_per_hour for n in nodes) * hours
     evaluator = _pool(plan.entry.resources, 1, prices, spot=False)
     # The evaluation's own seconds are few and not measured; its node is paid for until it is taken away.
     evaluation = evaluator.usd_per_hour * overhead_s / HOUR_S if isinstance(evaluator, Nodes) else 0.0
-    queries = known.bytes_scanned / TIB * prices.bigquery_usd_per_tib
+    queries = bytes_scanned / TIB * prices.bigquery_usd_per_tib
     machines = " and ".join(f"{n.count:.3g} {n.kind}" for n in nodes)
-    basis = (
-        f"{machines} for {hours:.2f} h, {plan.entry.rounds} rounds at {known.round_s * slower:.3g} s as version "
-        f"{known.version} took with {known.workers} workers, {prices.told()}"
-    )
-    return Estimate(usd=training + evaluation + queries, basis=basis)
+    return Priced(usd=training + evaluation + queries, hours=hours, machines=machines)
 
 
 def _nodes(plan: RunPlan, prices: Prices) -> tuple[list[Nodes], list[str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +19,11 @@ from trainer.contract import FailureReason, TrainingFailure, read_catalogue
 
 if TYPE_CHECKING:
     from f1_training.core.settings import Settings
-    from f1_training.costs.estimate import Estimate
     from f1_training.costs.report import CostReport
     from f1_training.costs.spending import RunCost
-    from f1_training.registry.card import ModelCard
 
 log = logging.getLogger(__name__)
 
-LABELS = {"f1-training-part": "costs"}
-#: So many of a model's newest versions are looked at for what a run takes.
-VERSIONS = 5
 #: So many of the newest runs are told as metrics: each is a series.
 RUNS_TOLD = 20
 
@@ -90,16 +84,10 @@ class CostReportOperator(BaseOperator):
         }
 
     def _rows(self, settings: Settings, now: datetime) -> list[Any]:
-        from f1_training.bigquery import sql
-        from f1_training.bigquery.client import Warehouse
-        from f1_training.costs import spending
+        from f1_training.costs.bill import bill, spent_query
+        from f1_training.costs.spending import spent_rows
 
-        costs = settings.costs
-        warehouse = Warehouse.connect(replace(settings, location=costs.location or settings.location), labels=LABELS)
-        text = sql.render(sql.load("costs/spent.sql"), {"billing_table": sql.table(costs.billing_table)})
-        since = spending.since(now.date(), costs).isoformat()
-        parameters: dict[str, sql.Parameter] = {"project": ("STRING", settings.project), "since": ("DATE", since)}
-        return spending.spent_rows(warehouse.rows(sql.Query(sql=text, parameters=parameters)))
+        return spent_rows(bill(settings).rows(spent_query(settings, now.date())))
 
 
 def _readings(report: CostReport, runs: Sequence[RunCost]) -> list[metrics.Reading]:
@@ -136,6 +124,7 @@ def check_cost(context: Any, plans: Sequence[Mapping[str, Any]]) -> None:
 
 def _check_cost(plans: Sequence[RunPlan], *, forced: bool) -> None:
     from f1_training.costs.ledger import Ledger, month_to_date, require_affordable
+    from f1_training.costs.versions import estimated
 
     settings = plans[0].settings
     run_usd = 0.0
@@ -150,42 +139,12 @@ def _check_cost(plans: Sequence[RunPlan], *, forced: bool) -> None:
     require_affordable(month_usd, run_usd, settings.costs, forced=forced)
 
 
-def estimated(plan: RunPlan) -> Estimate:
-    """What ``plan`` costs by what the newest versions of its model took.
-
-    Raises:
-        TrainingFailure: what the storage refused.
-    """
-    from f1_training.costs.estimate import comparable, estimate
-    from f1_training.costs.prices import read_prices
-
-    cards = newest_cards(plan.settings, plan.model_type)
-    return estimate(plan, read_prices(plan.settings.costs.prices), comparable(cards, plan))
-
-
-def newest_cards(settings: Settings, model_type: str) -> list[ModelCard]:
-    """The cards of a model's newest versions, the newest last; one that cannot be read says nothing.
-
-    Raises:
-        TrainingFailure: what the storage refused.
-    """
-    from f1_training.registry.store import Registry
-    from trainer.contract import ContractError
-
-    registry, cards = Registry(settings.uris.models), []
-    for version in registry.versions(model_type)[-VERSIONS:]:
-        try:
-            cards.append(registry.model(model_type, version).card)
-        except ContractError as e:
-            log.warning("%s %s says nothing of what it took: %s", model_type, version, e)
-    return cards
-
-
 def _outlook(settings: Settings, now: datetime, runs: Sequence[Any]) -> tuple[Any, list[Any]]:
     """The plan of a month, and advice for every model that is trained weekly."""
     from f1_training.costs.advice import advise
     from f1_training.costs.planned import month_plan, planned_model
     from f1_training.costs.prices import read_prices
+    from f1_training.costs.versions import estimated, newest_cards
 
     identity = RunIdentity(dag_id="f1_training", run_id="next", at=now)
     plans = plan_runs({}, settings, identity, read_catalogue(), package_version())

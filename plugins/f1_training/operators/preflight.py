@@ -56,6 +56,7 @@ class PreflightChecksOperator(BaseOperator):
         from f1_training.kubernetes.client import Cluster
         from f1_training.operators.data import data_warehouse
         from f1_training.preflight.checks import Deployment
+        from f1_training.preflight.services import Services
 
         def cluster() -> Cluster:
             return Cluster.connect(plan.settings.kubernetes_conn_id)
@@ -70,6 +71,7 @@ class PreflightChecksOperator(BaseOperator):
             manifests=lambda: _manifests(plan),
             data_warehouse=lambda: data_warehouse(plan.settings),
             landed=_landed,
+            services=Services(vertex=lambda: _vertex(plan), bill=lambda: _bill(plan)),
         )
 
 
@@ -232,6 +234,21 @@ def _landed(uri: str) -> int:
 
     # A URI is read where it is: nothing is downloaded to ``scratch``.
     return len(open_source(uri, today=datetime.now(UTC).date(), scratch=Path()).parts)
+
+
+def _vertex(plan: RunPlan) -> str:
+    from f1_training.vertex.client import VertexClient
+    from f1_training.vertex.readiness import readiness
+
+    return readiness(VertexClient.connect(plan.settings), plan.settings.vertex, plan.model_type)
+
+
+def _bill(plan: RunPlan) -> str:
+    from datetime import UTC, datetime
+
+    from f1_training.costs.bill import bill, readiness
+
+    return readiness(bill(plan.settings), plan.settings, datetime.now(UTC).date())
 
 
 def _manifests(plan: RunPlan) -> list[Manifest]:

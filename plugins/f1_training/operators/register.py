@@ -12,7 +12,7 @@ from f1_training.core.failures import airflow_errors
 from f1_training.core.plan import RunPlan
 from f1_training.operators.reports import ModelReportLink
 from trainer.contract import EvaluationResult, SnapshotRef, TrainingResult
-from trainer.contract.fields import decode
+from trainer.contract.fields import decode, encode
 
 if TYPE_CHECKING:
     from f1_training.registry.card import Inputs, ModelCard
@@ -57,6 +57,8 @@ class RegisterModelOperator(BaseOperator):
         from airflow.sdk.exceptions import AirflowSkipException
 
         from f1_training.core.storage import read_object
+        from f1_training.costs.estimate import cost_of_run
+        from f1_training.costs.prices import read_prices
         from f1_training.registry.card import model_card
         from f1_training.registry.promotion import decide
         from f1_training.registry.report import REPORT, page
@@ -68,7 +70,10 @@ class RegisterModelOperator(BaseOperator):
                 raise AirflowSkipException("a dry run is never registered: everything else worked")
             made = TrainingResult.from_json(read_object(self.trained["result_uri"]))
             evaluation = EvaluationResult.from_json(read_object(self.evaluated["evaluation_uri"]))
-            card = model_card(plan, self._inputs(plan), made, evaluation)
+            inputs = self._inputs(plan)
+            scanned = inputs.spec.snapshot.bytes_scanned + inputs.test_snapshot.bytes_scanned
+            cost = cost_of_run(plan, read_prices(plan.settings.costs.prices), made, scanned)
+            card = model_card(plan, inputs, made, evaluation, cost)
             registry = Registry(plan.settings.uris.models)
             registered = registry.register(card, read_object(made.model_uri))
             self._model_uri = registered.model_uri
@@ -147,4 +152,5 @@ def _summary(card: ModelCard, model_uri: str, *, champion: bool, reason: str) ->
         "champion": champion,
         "reason": reason,
         "lineage_summary": lineage_summary(card.result.lineage),
+        "cost": encode(card.cost) if card.cost is not None else None,
     }

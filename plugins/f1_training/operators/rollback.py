@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
@@ -13,9 +14,15 @@ from f1_training.operators.planning import deployed_settings
 from f1_training.operators.register import CHAMPIONS, announce_champion
 from trainer.contract import FailureReason, TrainingFailure, read_catalogue
 
+if TYPE_CHECKING:
+    from f1_training.core.settings import Settings
+
 
 class RetireOperator(BaseOperator):
     """Remove old versions of every model of the catalogue, as ``models_kept`` and ``models_kept_days`` say.
+
+    Where the settings name a region of Vertex AI a version goes there first, and stays in both when it has an alias
+    there or is deployed. If Vertex AI fails, the version is whole in the registry, and goes another day.
 
     Returns the versions that are gone, by model.
     """
@@ -27,11 +34,23 @@ class RetireOperator(BaseOperator):
         with airflow_errors():
             settings = deployed_settings()
             registry, now = Registry(settings.uris.models), datetime.now(UTC)
+            days, keep, release = settings.models_kept_days, settings.models_kept, _releasing(settings)
             gone = {
-                model: registry.retire(model, now, days=settings.models_kept_days, keep=settings.models_kept)
+                model: registry.retire(model, now, days=days, keep=keep, release=functools.partial(release, model))
                 for model in read_catalogue().names
             }
         return {model: versions for model, versions in gone.items() if versions}
+
+
+def _releasing(settings: Settings) -> Callable[[str, str], str]:
+    """How a version of a model is taken from Vertex AI; connected when the first one is."""
+    if not settings.vertex.region:
+        return lambda _model_type, _version: ""
+    from f1_training.vertex.client import VertexClient
+    from f1_training.vertex.models import VertexModels
+
+    connected = functools.cache(lambda: VertexModels(VertexClient.connect(settings), settings.vertex))
+    return lambda model_type, version: connected().retire(model_type, version)
 
 
 class RollBackOperator(BaseOperator):

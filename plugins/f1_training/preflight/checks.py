@@ -1,4 +1,4 @@
-"""The checks that Airflow makes itself: permissions, quota, storage, BigQuery, connections, channels.
+"""The checks that Airflow makes itself: permissions, quota, storage, BigQuery, connections, channels, and services.
 
 Each uses the client that a run will use, and does what a run will do; what it makes, it removes or lets expire.
 """
@@ -23,6 +23,7 @@ from f1_training.kubernetes.manifests import Manifest
 from f1_training.kubernetes.permissions import NEEDED, Permission
 from f1_training.kubernetes.quota import shortfalls, wanted
 from f1_training.preflight.report import Finding, Verdict, tried
+from f1_training.preflight.services import Services, service_checks
 from trainer.contract import FailureReason, TrainingFailure
 from trainer.contract.probe import FOLDER, create_once
 
@@ -73,6 +74,7 @@ class Deployment:
 
     ``connection`` gives an Airflow connection by its id; ``manifests`` all objects of the attempt that would be made.
     ``data_warehouse`` is BigQuery as ``f1_data`` asks it; ``landed`` counts the files that it would read below a URI.
+    ``services`` are those that a deployment may do without.
     """
 
     cluster: Callable[[], Cluster]
@@ -81,6 +83,7 @@ class Deployment:
     manifests: Callable[[], Sequence[Manifest]]
     data_warehouse: Callable[[], Warehouse]
     landed: Callable[[str], int]
+    services: Services
 
 
 def checks(plan: RunPlan, deployment: Deployment) -> Iterator[Finding]:
@@ -96,6 +99,7 @@ def checks(plan: RunPlan, deployment: Deployment) -> Iterator[Finding]:
         yield tried(f"storage of {name}", STORAGE, lambda u=uri: _storage(u))  # type: ignore[misc]
     yield tried("BigQuery", BIGQUERY, lambda: _bigquery(plan, deployment.warehouse()))
     yield _data(plan, deployment)
+    yield from service_checks(settings, deployment.services)
     yield from _channels(plan, deployment)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from f1_training.core.costs import EstimatedCost
 from f1_training.core.plan import RunPlan
 from trainer.contract import (
     EvaluationResult,
@@ -29,8 +30,8 @@ class ModelCard(Document):
 
     ``registered_at`` is when the run was due, not when this was written: writing the same version twice gives the same
     bytes. ``test_snapshot`` has the rows that ``evaluation`` was made on. ``simulated_target`` says so where no public
-    measurement is behind the target. ``machine`` is what each worker asked for. What came to cards later is optional:
-    a registry holds old ones.
+    measurement is behind the target. ``machine`` is what each worker asked for, ``cost`` what the run has cost by
+    prices. What came to cards later is optional: a registry holds old ones.
     """
 
     KIND: ClassVar[str] = "model-card"
@@ -61,6 +62,7 @@ class ModelCard(Document):
     class_names: tuple[str, ...] = ()
     simulated_target: str = ""
     machine: str = ""
+    cost: EstimatedCost | None = None
 
     def __post_init__(self) -> None:
         require(self.sha256 == self.result.sha256, "sha256", "is not that of the training result")
@@ -75,8 +77,14 @@ class Inputs:
     test_snapshot: SnapshotRef
 
 
-def model_card(plan: RunPlan, inputs: Inputs, result: TrainingResult, evaluation: EvaluationResult) -> ModelCard:
-    """The card of what a run made.
+def model_card(
+    plan: RunPlan,
+    inputs: Inputs,
+    result: TrainingResult,
+    evaluation: EvaluationResult,
+    cost: EstimatedCost | None = None,
+) -> ModelCard:
+    """The card of what a run made, and has cost where that is known.
 
     Raises:
         ContractError: evaluated was another model than the one that was trained.
@@ -109,6 +117,7 @@ def model_card(plan: RunPlan, inputs: Inputs, result: TrainingResult, evaluation
         class_names=entry.class_names,
         simulated_target=entry.simulated_target,
         machine=_machine(entry.resources),
+        cost=cost,
     )
 
 

@@ -87,6 +87,7 @@ def _facts(card: ModelCard) -> Mapping[str, Any]:
     return {
         "Trained": f"{result.rounds:,} of at most {spec.rounds:,} rounds with {result.workers} workers, {card.engine}",
         "Machine of a worker": card.machine or "not recorded",
+        "Cost": card.cost.told() if card.cost is not None else "not estimated",
         "Training rows": ", ".join(f"{rows:,} {split}" for split, rows in sorted(result.rows.items())),
         "Training snapshot": f"{spec.snapshot.table}, taken {spec.snapshot.created_at or 'at an unknown time'}",
         "Test snapshot": f"{test.table}, {card.evaluation.rows:,} rows of {len(card.evaluation.by_group)} groups",

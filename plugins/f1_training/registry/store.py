@@ -232,24 +232,44 @@ class Registry:
         assert event is not None
         return event
 
-    def retire(self, model_type: str, now: datetime, *, days: int, keep: int) -> list[str]:
+    def retire(
+        self,
+        model_type: str,
+        now: datetime,
+        *,
+        days: int,
+        keep: int,
+        release: Callable[[str], str] = lambda _version: "",
+    ) -> list[str]:
         """Remove versions older than ``days``, but never the champion, its predecessor or the ``keep`` newest.
 
         Returns the versions that are gone. For Airflow's account only, as all deleting is.
 
+        Args:
+            model_type: whose versions.
+            now: aware.
+            days: how old they may become.
+            keep: how many stay whatever their age.
+            release: takes a version from wherever else it is, before it is removed here; returns why it stays, or "".
+
         Raises:
-            TrainingFailure: what the storage refused; what was removed until then is not needed.
+            TrainingFailure: what the storage, or ``release``, refused; what was removed until then is not needed, and
+                every other version is whole.
         """
         events = self.history(model_type)
         needed = [events[-1].model_version, self.predecessor(model_type)] if events else []
-        gone = retirable(self.versions(model_type), needed, now, days=days, keep=keep)
-        for version in gone:
+        gone = []
+        for version in retirable(self.versions(model_type), needed, now, days=days, keep=keep):
+            if why := release(version):
+                log.info("%s %s stays: %s", model_type, version, why)
+                continue
             folder = _folder(model_type, version)
             with storage_errors(self._store.uri_of(folder)):
                 # The card first: without it the version does not exist, whatever is left of it.
                 names = sorted(self._store.list(folder), key=lambda name: not name.endswith(f"/{CARD}"))
                 for name in names:
                     self._store.delete(name)
+            gone.append(version)
             log.info("%s %s is retired", model_type, version)
         return gone
 

@@ -91,6 +91,24 @@ class VertexClient:
         with vertex_errors(version.name):
             self._models.merge_version_aliases(request, **self._again())
 
+    def delete_version(self, version: ModelVersion, within_s: float) -> None:
+        """Delete a version; one that is gone already is as it should be.
+
+        Raises:
+            InUseError: Vertex AI keeps it, because it is deployed, or the default or the only version of its Model.
+            TrainingFailure: what Vertex AI refused; ``NetworkTimeout`` when it did not end, or answer, in time.
+        """
+        from google.api_core.exceptions import FailedPrecondition, NotFound
+
+        with vertex_errors(version.name):
+            try:
+                deleting = self._models.delete_model_version({"name": version.name}, **self._again())
+                self._result(deleting, within_s)
+            except NotFound:
+                log.info("%s was gone already", version.name)
+            except FailedPrecondition as e:
+                raise InUseError(str(e.message)) from e
+
     def endpoint(self, name: str) -> Endpoint:
         """One endpoint, by its resource name."""
         with vertex_errors(name):
@@ -181,6 +199,10 @@ class AlreadyThereError(Exception):
     """What was to be made is there already."""
 
 
+class InUseError(Exception):
+    """What was to be deleted is still needed, as Vertex AI says."""
+
+
 @contextlib.contextmanager
 def _already_there() -> Iterator[None]:
     from google.api_core.exceptions import AlreadyExists
@@ -241,6 +263,7 @@ def _version(found: Any) -> ModelVersion:
         version_id=found.version_id,
         labels=dict(found.labels),
         aliases=tuple(found.version_aliases),
+        endpoints=tuple(sorted({deployed.endpoint for deployed in found.deployed_models})),
     )
 
 

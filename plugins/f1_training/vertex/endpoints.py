@@ -50,7 +50,7 @@ class VertexEndpoints:
         endpoint = self._endpoint(name, version)
         self._client.settle(endpoint.name, DEPLOYS, self._settings.deploy_within_s)
         endpoint = self._client.endpoint(endpoint.name)
-        self._refuse_others(endpoint, version)
+        refuse_others(endpoint, version.model)
         mine = self._deployed(endpoint, version)
         if mine is None:
             traffic = shares(endpoint.traffic, NEW, percent)
@@ -73,13 +73,22 @@ class VertexEndpoints:
                 log.info("version %s got no requests, and is taken from %s", other.version_id, endpoint.name)
         return Deployment(endpoint=endpoint.name, deployed=mine.id, traffic=endpoint.traffic)
 
-    def _endpoint(self, name: str, version: ModelVersion) -> Endpoint:
+    def find(self, name: str) -> Endpoint | None:
+        """The endpoint of this display name; None where there is none yet.
+
+        Raises:
+            TrainingFailure: what Vertex AI refused; ``ConfigInvalid`` when several have the name.
+        """
         found = self._client.endpoints(name)
         if len(found) > 1:
             message = f"{' and '.join(sorted(e.name for e in found))} are both named {name}; rename all but one"
             raise TrainingFailure(FailureReason.CONFIG_INVALID, message)
-        if found:
-            return found[0]
+        return found[0] if found else None
+
+    def _endpoint(self, name: str, version: ModelVersion) -> Endpoint:
+        found = self.find(name)
+        if found is not None:
+            return found
         labels = {MODEL_LABEL: version.labels[MODEL_LABEL]}
         try:
             made = self._client.create_endpoint(name, labels, self._settings.deploy_within_s)
@@ -95,16 +104,6 @@ class VertexEndpoints:
         mine = [deployed for deployed in endpoint.deployed if deployed.is_of(version)]
         return max(mine, key=lambda d: (endpoint.traffic.get(d.id, 0), d.id), default=None)
 
-    @staticmethod
-    def _refuse_others(endpoint: Endpoint, version: ModelVersion) -> None:
-        others = sorted({d.model for d in endpoint.deployed if not d.is_of_model(version)})
-        if others:
-            message = (
-                f"{endpoint.name} serves {', '.join(others)}, which is not {version.model}; give the model an endpoint "
-                "of its own (vertex.endpoints in the Variable f1_training)"
-            )
-            raise TrainingFailure(FailureReason.CONFIG_INVALID, message)
-
     def _body(self, version: ModelVersion) -> dict[str, Any]:
         """The ``DeployedModel`` of Vertex AI's API."""
         settings = self._settings
@@ -118,3 +117,18 @@ class VertexEndpoints:
                 "max_replica_count": settings.max_replicas,
             },
         }
+
+
+def refuse_others(endpoint: Endpoint, model: str) -> None:
+    """Refuse an endpoint that serves anything but the Model ``model``.
+
+    Raises:
+        TrainingFailure: ``ConfigInvalid`` naming what it serves.
+    """
+    others = sorted({d.model for d in endpoint.deployed if not d.is_of_model(model)})
+    if others:
+        message = (
+            f"{endpoint.name} serves {', '.join(others)}, which is not {model}; give the model an endpoint of its own "
+            "(vertex.endpoints in the Variable f1_training)"
+        )
+        raise TrainingFailure(FailureReason.CONFIG_INVALID, message)

@@ -15,7 +15,7 @@ from typing import Any
 from f1_training.core.vertex import VertexSettings
 from f1_training.registry.card import metrics_shown
 from f1_training.registry.store import CHAMPION, RegisteredModel, Registry
-from f1_training.vertex.client import UPLOAD, AlreadyThereError, VertexClient
+from f1_training.vertex.client import UPLOAD, AlreadyThereError, InUseError, VertexClient
 from f1_training.vertex.resources import ENGINE_LABEL, MODEL_LABEL, VERSION_LABEL, ModelVersion
 from trainer.contract import FailureReason, TrainingFailure
 from trainer.contract.fields import require
@@ -26,6 +26,8 @@ LABEL = re.compile(r"[a-z0-9_-]{1,63}")
 #: How the container starts; Vertex AI tells it the rest through AIP_STORAGE_URI and its siblings.
 COMMAND = ("python", "-m", "trainer.serve")
 PORT, HEALTH_ROUTE, PREDICT_ROUTE = 8080, "/health", "/predict"
+#: The alias of the version that Vertex AI takes where none is named; it refuses to delete that one.
+DEFAULT = "default"
 #: How often the champion may change while the alias is moved.
 CHANGES = 5
 
@@ -103,7 +105,7 @@ class VertexModels:
             TrainingFailure: what Vertex AI refused; ``ConfigInvalid`` when labels are not what they must be;
                 ``NetworkTimeout`` when an upload, also an earlier one, did not end in time.
         """
-        model = self._model(spec.model_type)
+        model = self.find(spec.model_type)
         if model is None:
             try:
                 return self._upload(spec, model_id=spec.model_id)
@@ -116,11 +118,29 @@ class VertexModels:
         log.info("%s %s is in Vertex AI already, as %s", spec.model_type, spec.version, found.name)
         return found
 
-    def point(self, version: ModelVersion, alias: str = CHAMPION) -> None:
-        """Let an alias mean a version, and no other one of its Model."""
-        if alias not in version.aliases:
-            self._client.merge_aliases(version, [alias])
-            log.info("%s is %s in Vertex AI", version.name, alias)
+    def point(self, version: ModelVersion) -> None:
+        """Let the aliases ``champion`` and ``default`` mean a version, and no other one of its Model."""
+        if not {CHAMPION, DEFAULT} <= set(version.aliases):
+            self._client.merge_aliases(version, [CHAMPION, DEFAULT])
+            log.info("%s is %s in Vertex AI, and its default", version.name, CHAMPION)
+
+    def retire(self, model_type: str, version: str) -> str:
+        """Delete a registered version that nobody needs. "" when it is gone, or was never there; else why it stays.
+
+        Raises:
+            TrainingFailure: what Vertex AI refused; ``NetworkTimeout`` when it did not end, or answer, in time.
+        """
+        model = self.find(model_type)
+        found = self._client.versions(model, VERSION_LABEL, version) if model else []
+        if needed := [why for one in found if (why := _needed(one))]:
+            return needed[0]
+        for one in found:
+            try:
+                self._client.delete_version(one, self._settings.upload_within_s)
+            except InUseError as e:
+                return f"Vertex AI keeps {one.name}: {e}"
+            log.info("%s is deleted from Vertex AI", one.name)
+        return ""
 
     def _upload(self, spec: VersionSpec, **where: str) -> ModelVersion:
         body = spec.body(self._settings.serving_image)
@@ -128,7 +148,12 @@ class VertexModels:
         log.info("%s %s is uploaded to Vertex AI as %s", spec.model_type, spec.version, made.name)
         return made
 
-    def _model(self, model_type: str) -> str | None:
+    def find(self, model_type: str) -> str | None:
+        """The resource name of a model type's Model; None before its first upload.
+
+        Raises:
+            TrainingFailure: what Vertex AI refused; ``ConfigInvalid`` when several have its label.
+        """
         found = self._client.models(MODEL_LABEL, model_type)
         if len(found) > 1:
             message = (
@@ -141,7 +166,7 @@ class VertexModels:
         """The Model whose id is taken: made by an upload that still runs, by another run, or by somebody else."""
         name = f"{self._client.location}/models/{spec.model_id}"
         self._client.settle(name, (UPLOAD,), self._settings.upload_within_s)
-        model = self._model(spec.model_type)
+        model = self.find(spec.model_type)
         if model is None:
             label = f"{MODEL_LABEL}={spec.model_type}"
             message = f"{name} is there without the label {label}; give its default version that label, or delete it"
@@ -154,6 +179,12 @@ class VertexModels:
             log.warning("%s has several versions with the label %s=%s: the oldest counts, delete the others: %s",
                         model, VERSION_LABEL, spec.version, ", ".join(v.name for v in found))  # fmt: skip
         return found[0] if found else None
+
+
+def _needed(version: ModelVersion) -> str:
+    if version.endpoints:
+        return f"{version.name} is deployed to {', '.join(version.endpoints)}"
+    return f"{version.name} is {' and '.join(sorted(version.aliases))} in Vertex AI" if version.aliases else ""
 
 
 def follow_champion(models: VertexModels, registry: Registry, model_type: str) -> ModelVersion | None:

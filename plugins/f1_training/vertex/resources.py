@@ -13,12 +13,15 @@ ENGINE_LABEL = "f1-training-engine"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelVersion:
-    """One version of a Model. ``model`` is the Model's resource name, ``version_id`` Vertex's own number."""
+    """One version of a Model. ``model`` is the Model's resource name, ``version_id`` Vertex's own number; ``endpoints``
+    are the resource names of those that it is deployed to.
+    """
 
     model: str
     version_id: str
     labels: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
+    endpoints: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -36,11 +39,11 @@ class DeployedVersion:
 
     def is_of(self, version: ModelVersion) -> bool:
         """Whether it is a deployment of ``version``."""
-        return self.is_of_model(version) and self.version_id == version.version_id
+        return self.is_of_model(version.model) and self.version_id == version.version_id
 
-    def is_of_model(self, version: ModelVersion) -> bool:
-        """Whether it is a deployment of any version of the same Model. Vertex may name the project by its number."""
-        return self.model.rpartition("/")[2] == version.model.rpartition("/")[2]
+    def is_of_model(self, model: str) -> bool:
+        """Whether it is a deployment of any version of this Model. Vertex may name the project by its number."""
+        return self.model.rpartition("/")[2] == model.rpartition("/")[2]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,10 +12,13 @@ import pytest
 from composer.local.bigquery.testing import running_bigquery
 from composer.local.laps import emulator_client
 from f1_training.bigquery import sql
+from f1_training.costs.bill import bill, readiness
 from f1_training.costs.ledger import Ledger
 from f1_training.costs.report import CostReport
 from f1_training.operators.costs import CostReportOperator
 from tests.fakes.billing import Line, load, pod, query_job
+from tests.fakes.run_plan import settings
+from trainer.contract import TrainingFailure
 
 TABLE = "local.billing.gcp_billing_export_resource_v1_01A2B3_C4D5E6_F7A8B9"
 TODAY = datetime.now(UTC).date()
@@ -73,6 +76,17 @@ def test_other_projects_and_earlier_days_are_left_out(client: Any) -> None:
     load(client, TABLE, lines)
     assert spent(client, TODAY) == []
     assert len(spent(client, TODAY - timedelta(days=1))) == 1
+
+
+def test_the_preflight_checks_the_report_s_query_and_reads_nothing(client: Any, tmp_path: Path) -> None:
+    load(client, TABLE, [Line(day=TODAY.isoformat(), service="Compute Engine", cost=1.0)])
+    deployed = settings(f"file://{tmp_path}", project="local", costs={"billing_table": TABLE})
+    assert readiness(bill(deployed), deployed, TODAY).endswith("bytes; nothing was read")
+    standard = TABLE.replace("_resource", "")
+    client.query(f"CREATE OR REPLACE TABLE `{standard}` AS SELECT * EXCEPT (resource) FROM `{TABLE}`").result(30)
+    of_standard = settings(f"file://{tmp_path}", project="local", costs={"billing_table": standard})
+    with pytest.raises(TrainingFailure, match="it is not the detailed usage cost export"):
+        readiness(bill(of_standard), of_standard, TODAY)
 
 
 def run_operator(patch: pytest.MonkeyPatch, folder: Path, **costs: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A bad catalogue file is refused by file, field and reason, and breaks no other model."""
 
+import re
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from trainer.contract import Catalogue, CatalogueError, ContractError, Engine, M
 from trainer.contract.catalogue import FOLDER, GatesEntry, check_workers, device_for, read_entry, with_engine
 
 GOOD = (FOLDER / "tire_degradation.toml").read_text()
+#: The same file before anybody knew what a run costs.
+UNPRICED = re.sub(r"^\[cost\]\n.*?\n\n", "", GOOD, flags=re.DOTALL | re.MULTILINE)
 
 
 def write(folder: Path, text: str, name: str = "tire_degradation") -> Path:
@@ -69,8 +72,8 @@ BROKEN = [
     ('tier = "medium"', 'tier = "huge"', "resources.tier: is 'huge'; one of small, medium, large, highmem"),
     ('memory = "24Gi"', 'memory = "much"', "resources.memory: is 'much'; a Kubernetes quantity such as 500m or 24Gi"),
     ('memory = "24Gi"', "", "resources.memory: is missing"),
-    ("[resources]", "[cost]\nusd_per_run = 1\n[resources]", "cost.basis: is missing"),
-    ("[resources]", '[cost]\nusd_per_run = -1\nbasis = "x"\n[resources]', "cost.usd_per_run: is -1.0; 0 or more"),
+    ("\nbasis = ", "\n# basis = ", "cost.basis: is missing"),
+    ("usd_per_run = 0.50", "usd_per_run = -1", "cost.usd_per_run: is -1.0; 0 or more"),
     ("[splits]", "[splits]\nholdout = 1", "splits.holdout: is unknown; known are test, train, validation"),
 ]
 #: What no schema can know.
@@ -150,12 +153,12 @@ def test_one_bad_file_breaks_no_other_model(tmp_path: Path) -> None:
         catalogue.entry("nope")
 
 
-def test_what_may_be_left_out_has_a_default() -> None:
+def test_what_may_be_left_out_has_a_default(tmp_path: Path) -> None:
     required = {"model_type", "description", "owner", "engine", "objective", "metric", "target", "features", "eligible"}
     required |= {"group", "keys", "rounds", "resources", "chief_resources"}
     found = {field.name for field in fields(ModelEntry) if field.default is field.default_factory is MISSING}
     assert found == required
-    entry = read_catalogue().entry("tire_degradation")
+    entry = read_entry(write(tmp_path, UNPRICED))
     assert (entry.schedule, entry.cost, entry.class_names, entry.simulated_target) == (Schedule.WEEKLY, None, (), "")
 
 
@@ -200,7 +203,8 @@ def test_the_number_of_classes_follows_from_their_names(tmp_path: Path) -> None:
 
 
 def test_what_is_said_of_cost_and_target_is_kept(tmp_path: Path) -> None:
-    text = with_line('simulated_target = "grip falls with heat"') + '[cost]\nusd_per_run = 2\nbasis = "4 nodes, 1 h"\n'
+    said = 'schema = 1\nsimulated_target = "grip falls with heat"\n'
+    text = UNPRICED.replace("schema = 1\n", said, 1) + '[cost]\nusd_per_run = 2\nbasis = "4 nodes, 1 h"\n'
     entry = read_entry(write(tmp_path, text))
     assert entry.simulated_target == "grip falls with heat"
     assert entry.cost is not None

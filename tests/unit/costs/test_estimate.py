@@ -8,7 +8,7 @@ import pytest
 from f1_training.core.costs import HourlyPrice
 from f1_training.core.plan import RunPlan
 from f1_training.core.specs import training_spec
-from f1_training.costs.estimate import Measured, comparable, estimate, measured
+from f1_training.costs.estimate import Measured, comparable, cost_of_run, estimate, measured
 from f1_training.costs.prices import read_prices
 from f1_training.registry.card import Inputs, ModelCard, model_card
 from tests.fakes.run_plan import (
@@ -19,9 +19,10 @@ from tests.fakes.run_plan import (
     training_result,
     training_snapshot,
 )
-from trainer.contract import GroupChange, LineageEvent
+from trainer.contract import GroupChange, LineageEvent, read_catalogue
 from trainer.contract.catalogue import CostEntry
 from trainer.contract.resources import LADDER, Tier
+from trainer.contract.spec import DEFAULT_WORKERS
 
 PRICES = read_prices()
 #: 0.1 s a round and 180 s around them.
@@ -57,7 +58,7 @@ def test_it_is_hours_times_nodes_times_prices_and_the_queries() -> None:
     [
         (2, "never", 2 * 0.379998, 0.3),
         (4, "never", 4 * 0.379998, 0.3),  # more workers are not taken to be faster
-        (2, "required", 2 * 0.08, 0.3),
+        (2, "required", 2 * 0.10402, 0.3),
         (2, "preferred", 2 * 0.379998, 0.3),  # it may be on demand in the end
     ],
 )
@@ -106,9 +107,24 @@ def test_every_machine_of_the_ladder_has_a_price() -> None:
 
 def test_without_a_measurement_the_catalogue_is_believed_and_without_that_nothing_is_said() -> None:
     made = plan()
-    assert estimate(made, PRICES, None).told().startswith("cost unknown: no version of it was measured")
+    unpriced = replace(made, entry=replace(made.entry, cost=None))
+    assert estimate(unpriced, PRICES, None).told().startswith("cost unknown: no version of it was measured")
     entry = replace(made.entry, cost=CostEntry(usd_per_run=0.4, basis="2 nodes for 20 minutes"))
     assert estimate(replace(made, entry=entry), PRICES, None).told() == "about 0.40 USD (2 nodes for 20 minutes)"
+
+
+@pytest.mark.parametrize("model_type", read_catalogue().names)
+def test_a_model_s_first_run_has_an_estimate_that_covers_the_nodes_that_it_starts(model_type: str) -> None:
+    made = make_plan(model_type=model_type, num_workers=DEFAULT_WORKERS)
+    declared = made.entry.cost
+    assert declared is not None
+    nothing = Measured(version="", workers=made.num_workers, round_s=0.0, other_s=0.0, bytes_scanned=0)
+    least = estimate(made, PRICES, nothing)
+    assert least.usd is not None
+    # Nodes that start and stop are most of it: these models train in minutes. Twice that would be another model.
+    assert least.usd <= declared.usd_per_run <= 2 * least.usd
+    machines = least.basis.partition(" for ")[0]
+    assert machines in declared.basis, "the machines have changed: measure again (docs/models.md)"
 
 
 def test_a_card_says_what_its_run_took() -> None:
@@ -122,6 +138,34 @@ def test_a_chief_that_went_on_knows_only_its_own_rounds() -> None:
     found = measured(card("v1", lineage=(first, resumed)))
     assert found is not None
     assert found.round_s == pytest.approx(75.0 / 150)
+
+
+def test_a_run_that_is_over_has_cost_its_own_seconds() -> None:
+    # 540 + 540 s are 0.3 h; the evaluator's node 540 s; a terabyte of queries 6.25.
+    made = plan()
+    found = cost_of_run(made, PRICES, training_result(made, seconds={"total": 540.0}), 2**40)
+    assert found is not None
+    assert found.estimated_usd == pytest.approx(0.3 * (2 * 0.379998 + 0.189999 / 3) + 0.15 * 0.379998 + 6.25, abs=1e-4)
+    assert (found.hours, found.machines) == (
+        0.3,
+        "2 n1-standard-8 on demand and 0.333 n1-standard-4 of the chief",
+    )
+    assert found.told() == (
+        "about 6.55 USD: 2 n1-standard-8 on demand and 0.333 n1-standard-4 of the chief for 0.30 h, estimated with "
+        f"{PRICES.told()}"
+    )
+
+
+def test_time_that_is_not_known_is_said_and_without_time_or_price_there_is_no_cost() -> None:
+    made = plan()
+    first = training_result(made).lineage[0]
+    resumed = LineageEvent(change=GroupChange.RESUMED, round=600, epoch=2, at=first.at, group=first.group)
+    found = cost_of_run(made, PRICES, training_result(made, lineage=(first, resumed)), 0)
+    assert found is not None
+    assert found.basis.endswith("without what chiefs before the last one took")
+    assert cost_of_run(made, PRICES, training_result(made, seconds={}), 0) is None
+    unpriced = plan(device="gpu", deployed={"gpu_accelerator": "nvidia-l4"})
+    assert cost_of_run(unpriced, PRICES, training_result(unpriced), 0) is None
 
 
 @pytest.mark.parametrize("seconds", [{}, {"total": 42.0}, {"training": 42.0}])

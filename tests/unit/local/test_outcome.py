@@ -78,6 +78,12 @@ def test_a_version_is_told_with_its_error_in_its_unit() -> None:
     assert lines[-2:] == ["  report: file:///r", "  macro F1 0.700, accuracy 0.750 (baseline 0.450)"]
 
 
+def test_what_a_run_cost_is_said_to_be_an_estimate_and_older_versions_say_nothing() -> None:
+    cost = {"estimated_usd": 0.384, "hours": 0.37, "machines": "2 n1-standard-8", "basis": "estimated with list prices"}
+    assert "  about 0.38 USD on 2 n1-standard-8, estimated with list prices" in summary({**RESULT, "cost": cost})
+    assert "USD" not in summary({**RESULT, "cost": None}) + summary(RESULT)
+
+
 def test_the_last_run_has_one_model_at_the_top_and_several_in_a_list(tmp_path: Path) -> None:
     path = tmp_path / "last_run.json"
     write_last_run(path, "r1", {"train": 9.0}, [RESULT])

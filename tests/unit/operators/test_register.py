@@ -62,6 +62,17 @@ def test_a_good_model_is_champion(plan: RunPlan) -> None:
     assert champion.card.spec.job_id == plan.job_id
 
 
+def test_what_the_run_cost_by_list_prices_is_in_the_card_and_the_report(plan: RunPlan) -> None:
+    made = operator(plan).execute({})
+    cost = Registry(plan.settings.uris.models).model("tire_degradation", plan.model_version).card.cost
+    assert cost is not None
+    assert made["cost"] == encode(cost)
+    # 42 s, and a node is paid for 780 s more.
+    assert cost.hours == pytest.approx(822 / 3600, abs=1e-4)
+    assert "estimated with list prices of us-central1" in cost.basis
+    assert cost.told() in Path(made["report_uri"].removeprefix("file://")).read_text()
+
+
 def test_doing_it_again_changes_nothing(plan: RunPlan) -> None:
     assert operator(plan).execute({}) == operator(plan).execute({})
     assert len(Registry(plan.settings.uris.models).history("tire_degradation")) == 1

@@ -9,6 +9,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from composer import models
+from f1_training.core.costs import EstimatedCost
 from f1_training.core.settings import Settings
 from f1_training.operators import RollBackOperator
 from f1_training.operators.register import CHAMPIONS
@@ -96,12 +97,14 @@ def test_it_is_an_event_of_the_model_s_asset() -> None:
 
 
 def test_the_list_shows_who_serves_and_why(registry: Registry) -> None:
-    card = replace(make_card(make_plan(), "20260401-000000-dddddd"))
+    cost = EstimatedCost(estimated_usd=0.384, hours=0.37, machines="2 n1-standard-8", basis="estimated")
+    card = replace(make_card(make_plan(), "20260401-000000-dddddd"), cost=cost)
     registry.register(card, BOOSTER)
     roll_back()
     listed = list(models.rows(registry, MODEL, last=3))
     assert [(row[1], row[2]) for row in listed] == [
         ("20260401-000000-dddddd", ""), (VERSIONS[2], ""), (VERSIONS[1], "champion"),
     ]  # fmt: skip
-    assert listed[0][5:] == ("557 ms", "", "807 ms", "not promoted")
-    assert listed[2][8].startswith("rolled back by ann")
+    assert listed[0][5:] == ("557 ms", "", "807 ms", "0.38", "not promoted")
+    assert listed[1][8] == "", "its card is from before costs were kept"
+    assert listed[2][9].startswith("rolled back by ann")

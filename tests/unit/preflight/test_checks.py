@@ -18,6 +18,7 @@ from f1_training.operators.preflight import _landed, _manifests
 from f1_training.preflight import checks as module
 from f1_training.preflight.checks import PROBE_ROWS, Deployment, checks, clean
 from f1_training.preflight.report import Finding, Verdict
+from f1_training.preflight.services import Services as Optional
 from tests.fakes.receiver import http_receiver
 from tests.fakes.run_plan import make_plan, settings
 from trainer.contract import FailureReason, TrainingFailure
@@ -76,6 +77,7 @@ def found(plan: RunPlan, services: Services) -> dict[str, Finding]:
         manifests=lambda: _manifests(plan),
         data_warehouse=lambda: services,
         landed=_landed,
+        services=Optional(vertex=str, bill=str),
     )
     return {finding.check: finding for finding in checks(plan, deployment)}
 

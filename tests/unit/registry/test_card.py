@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from f1_training.core.costs import EstimatedCost
 from f1_training.core.specs import training_spec
 from f1_training.registry.card import Inputs, ModelCard, lineage_summary, metrics_shown, model_card
 from f1_training.registry.promotion import decide
@@ -31,6 +32,15 @@ CARD = model_card(PLAN, INPUTS, RESULT, EVALUATION)
 
 def test_a_card_survives_being_written() -> None:
     assert ModelCard.from_json(CARD.to_json()) == CARD
+
+
+def test_what_a_run_cost_is_kept_and_a_card_from_before_that_can_be_read() -> None:
+    cost = EstimatedCost(estimated_usd=0.38, hours=0.37, machines="2 n1-standard-8", basis="estimated")
+    with_cost = replace(CARD, cost=cost)
+    assert ModelCard.from_json(with_cost.to_json()) == with_cost
+    older = json.loads(with_cost.to_json())
+    del older["cost"]
+    assert ModelCard.from_json(json.dumps(older)) == CARD
 
 
 def test_what_was_evaluated_must_be_what_was_trained() -> None:

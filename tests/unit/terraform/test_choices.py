@@ -1,5 +1,6 @@
 """What a deployment may choose: other values of the variables, and what they change."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 import pytest
 
 from composer.policy.access import Thing, access_of
+from composer.policy.expressions import ExpressionError
 from composer.policy.firewall import End, Packet, firewall_of
 from composer.policy.page import EXAMPLE, REPOSITORY, TERRAFORM
 from composer.policy.plan import Resource, root_module
+from f1_training.core.settings import read_settings
 from tests.fakes.infrastructure import PROJECT, account
 
 #: Rows of the errata that say something of the infrastructure.
@@ -26,6 +29,54 @@ def test_a_landing_bucket_is_read_by_airflow_and_by_nobody_else() -> None:
     granted = {g.member: access.roles[g.role] for g in access.grants if g.thing == laps}
     assert granted == {account("airflow"): {"storage.objects.get", "storage.objects.list"}}
     assert not access.may(account("trainer"), "storage.objects.get", laps)
+
+
+EXPORT = "billing-project.billing.gcp_billing_export_resource_v1_01A2B3_C4D5E6_F7A8B9"
+RESERVATION = "projects/slots/locations/EU/reservations/data"
+
+
+def test_the_bill_is_read_by_airflow_and_by_nobody_else_and_is_in_the_variable() -> None:
+    root = root_module(TERRAFORM, EXAMPLE, billing_table=EXPORT, billing_location="EU")
+    access, bill = access_of(root.resources()), Thing("another dataset", "billing-project.billing")
+    assert {g.member for g in access.grants if g.thing == bill} == {account("airflow")}
+    assert access.may(account("airflow"), "bigquery.tables.getData", bill)
+    assert not access.may(account("airflow"), "bigquery.tables.updateData", bill)
+    costs = read_settings(json.loads(root.output("airflow_variable"))).costs
+    assert (costs.billing_table, costs.location) == (EXPORT, "EU")
+
+
+def test_a_reservation_is_used_by_airflow_and_not_changed() -> None:
+    root = root_module(TERRAFORM, EXAMPLE, reservation=RESERVATION)
+    access, slots = access_of(root.resources()), Thing("another project", "slots")
+    (grant,) = [g for g in access.grants if g.thing == slots]
+    assert (grant.member, grant.role) == (account("airflow"), "projects/slots/roles/f1TrainingReservation")
+    assert access.roles[grant.role] == {"bigquery.reservations.use"}
+    assert not access.may(account("airflow"), "bigquery.reservations.use", Thing("project", PROJECT))
+    assert read_settings(json.loads(root.output("airflow_variable"))).data.reservation == RESERVATION
+
+
+def test_pods_write_to_cloud_monitoring_where_that_is_asked_for() -> None:
+    root = root_module(TERRAFORM, EXAMPLE, metrics_exporters=["cloud_monitoring"])
+    access, project = access_of(root.resources()), Thing("project", PROJECT)
+    for name in ("trainer", "evaluator", "airflow"):
+        assert access.may(account(name), "monitoring.timeSeries.create", project), name
+    assert not access.may(account("serving"), "monitoring.timeSeries.create", project)
+    exporters = read_settings(json.loads(root.output("airflow_variable"))).metrics.exporters
+    assert [e.value for e in exporters] == ["cloud_monitoring"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"billing_table": "billing.gcp_billing_export_v1"}, "billing_table is a table in full"),
+        ({"reservation": "data"}, "reservation is a reservation in full"),
+        ({"metrics_exporters": ["statsd"]}, "names prometheus and cloud_monitoring only"),
+        ({"alert_emails": {str(i): f"{i}@example.com" for i in range(6)}}, "five channels at most"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_made(changed: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ExpressionError, match=problem):
+        made(**changed)
 
 
 def test_row_25_nodes_alone_reach_the_registries_that_are_named() -> None:

@@ -118,6 +118,7 @@ def test_workers_keep_their_cache_on_an_ssd() -> None:
 def test_row_13_network_policies_are_enforced_and_secrets_encrypted() -> None:
     cluster = one("google_container_cluster")
     assert cluster["datapath_provider"] == "ADVANCED_DATAPATH"
+    assert cluster["in_transit_encryption_config"] == "IN_TRANSIT_ENCRYPTION_INTER_NODE_TRANSPARENT"
     assert cluster.one("database_encryption")["state"] == "ENCRYPTED"
     assert cluster.one("workload_identity_config")["workload_pool"] == f"{PROJECT}.svc.id.goog"
 

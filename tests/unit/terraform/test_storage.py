@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from composer.policy.lifecycle import Stored, after, deleted, early_deletion_days
-from composer.policy.plan import Resource
-from tests.fakes.infrastructure import of_type, one, plan
+from composer.policy.page import TERRAFORM
+from composer.policy.plan import PROJECT_NUMBER, Resource
+from tests.fakes.infrastructure import access, of_type, one, plan
 
 YEARS = 3 * 365
 
@@ -112,6 +113,27 @@ def test_keys_rotate_and_cannot_be_destroyed() -> None:
 def test_every_key_can_be_used_by_somebody() -> None:
     used = {r["crypto_key_id"] for r in of_type("google_kms_crypto_key_iam_member")}
     assert used == {r["id"] for r in of_type("google_kms_crypto_key")}
+
+
+def test_agents_that_google_makes_when_asked_are_made_before_they_are_granted_anything() -> None:
+    made = {r["service"].removesuffix(".googleapis.com") for r in of_type("google_project_service_identity")}
+    # Of these Google says that they are made with the API: containers and machines.
+    always = {"container-engine-robot", "compute-system"}
+    asked = {"gs-project-accounts", "bigquery-encryption"}
+    names = {"cloudcomposer-accounts": "composer", "gcp-sa-logging": ""}
+    text = (TERRAFORM / "modules" / "storage" / "keys.tf").read_text()
+    before = text[text.rindex("depends_on = [") :]
+    for kind in (
+        "storage_project_service_account",
+        "bigquery_default_service_account",
+        "logging_project_cmek_settings",
+    ):
+        assert f"data.google_{kind}.agent" in before
+    assert "google_project_service_identity.agents" in before
+    agents = {g.member.rpartition("@")[2].partition(".")[0] for g in access().grants if PROJECT_NUMBER in g.member}
+    for agent in agents - always - asked:
+        service = names.get(agent, agent.removeprefix("gcp-sa-"))
+        assert not service or service in made, agent
 
 
 def test_snapshots_expire_and_training_tables_do_not() -> None:

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 SECTION = {"region": "europe-west4", "serving_image": "europe-west4-docker.pkg.dev/p/f1/serving:0.1.0"}
 
 
-def deployed(**section: Any) -> Settings:
+def deployed(models_kept: int = 5, **section: Any) -> Settings:
     """A deployment that uses Vertex AI."""
-    return settings(vertex={**SECTION, "upload_within_s": 5.0, "deploy_within_s": 5.0, **section})
+    vertex = {**SECTION, "upload_within_s": 5.0, "deploy_within_s": 5.0, **section}
+    return settings(models_kept=models_kept, vertex=vertex)
 
 
 @pytest.fixture

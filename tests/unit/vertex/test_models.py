@@ -11,6 +11,7 @@ import pytest
 
 from f1_training.core.settings import Settings
 from f1_training.vertex.client import VertexClient
+from f1_training.vertex.endpoints import VertexEndpoints
 from f1_training.vertex.models import VersionSpec, VertexModels
 from tests.unit.vertex.conftest import SECTION, deployed
 from trainer.contract import ContractError, FailureReason, TrainingFailure
@@ -188,14 +189,69 @@ def test_a_model_of_that_id_without_the_label_is_refused(server: VertexServer, m
         models.ensure(SECOND)
 
 
-def test_the_alias_moves_and_is_left_where_it_is(server: VertexServer, models: VertexModels) -> None:
+def test_the_aliases_move_and_are_left_where_they_are(server: VertexServer, models: VertexModels) -> None:
     models.point(models.ensure(FIRST))
     models.point(models.ensure(SECOND))
-    assert server.versions() == [(FIRST.version, ["default"]), (SECOND.version, ["champion"])]
+    assert server.versions() == [(FIRST.version, []), (SECOND.version, ["champion", "default"])]
     models.point(models.ensure(SECOND))
     assert len(server.calls("MergeVersionAliases")) == 2
     models.point(models.ensure(FIRST))
     assert server.versions() == [(FIRST.version, ["champion", "default"]), (SECOND.version, [])]
+
+
+def test_a_version_that_nobody_needs_is_deleted_once(server: VertexServer, models: VertexModels) -> None:
+    models.ensure(FIRST)
+    models.point(models.ensure(SECOND))
+    server.looks = 2
+    assert models.retire(FIRST.model_type, FIRST.version) == ""
+    assert server.versions() == [(SECOND.version, ["champion", "default"])]
+    assert models.retire(FIRST.model_type, FIRST.version) == ""
+    assert len(server.calls("DeleteModelVersion")) == 1
+    assert models.retire("fuel_consumption", FIRST.version) == "", "a model that was never uploaded"
+
+
+@pytest.mark.parametrize("aliases", [["default"], ["champion"], ["the-one-that-won-monza"]])
+def test_a_version_with_any_alias_stays(server: VertexServer, models: VertexModels, aliases: list[str]) -> None:
+    for spec in (FIRST, SECOND):
+        models.ensure(spec)
+    server.models[MODEL][0].version_aliases = aliases
+    server.models[MODEL][1].version_aliases = ["default"] if aliases != ["default"] else []
+    assert models.retire(FIRST.model_type, FIRST.version) == f"{MODEL}@1 is {aliases[0]} in Vertex AI"
+    assert len(server.versions()) == 2
+    assert server.calls("DeleteModelVersion") == []
+
+
+def test_a_version_that_is_deployed_stays(
+    server: VertexServer, models: VertexModels, connect: Callable[[Settings], VertexClient]
+) -> None:
+    first = models.ensure(FIRST)
+    models.point(models.ensure(SECOND))
+    settings = deployed()
+    VertexEndpoints(connect(settings), settings.vertex).deploy(first, "f1-tire-degradation", 100)
+    why = models.retire(FIRST.model_type, FIRST.version)
+    assert why == f"{MODEL}@1 is deployed to {MODEL.rpartition('/models')[0]}/endpoints/f1-tire-degradation"
+    assert server.calls("DeleteModelVersion") == []
+
+
+def test_what_vertex_keeps_stays_and_an_answer_that_is_lost_is_no_failure(
+    server: VertexServer, models: VertexModels
+) -> None:
+    models.ensure(FIRST)
+    models.point(models.ensure(SECOND))
+    server.failing["DeleteModelVersion"] = (Code.FAILED_PRECONDITION, "deployed a moment ago")
+    assert models.retire(FIRST.model_type, FIRST.version) == f"Vertex AI keeps {MODEL}@1: deployed a moment ago"
+    server.fail("DeleteModelVersion", Code.UNAVAILABLE, after=True)
+    assert models.retire(FIRST.model_type, FIRST.version) == ""
+    assert len(server.versions()) == 1
+
+
+def test_a_refused_deletion_has_its_reason(server: VertexServer, models: VertexModels) -> None:
+    models.ensure(FIRST)
+    models.point(models.ensure(SECOND))
+    server.fail("DeleteModelVersion", Code.PERMISSION_DENIED, "not you")
+    with pytest.raises(TrainingFailure, match=f"^{MODEL}@1: not you.*roles/aiplatform.user") as caught:
+        models.retire(FIRST.model_type, FIRST.version)
+    assert caught.value.reason is FailureReason.PERMISSION_DENIED
 
 
 @pytest.mark.parametrize(("name", "value"), [("model_type", "Tire"), ("version", "1.2"), ("version", "x" * 64)])

@@ -19,6 +19,7 @@ from f1_training.core.settings import Settings
 from f1_training.operators import (
     DeployToVertexOperator,
     FollowChampionOnVertexOperator,
+    RetireOperator,
     RollBackOperator,
     UploadToVertexOperator,
 )
@@ -101,10 +102,10 @@ def test_without_any_champion_there_is_no_alias(world: VertexServer) -> None:
     assert world.versions() == [(A, ["default"])]
 
 
-def test_the_alias_moves_with_a_promotion(world: VertexServer) -> None:
+def test_the_aliases_move_with_a_promotion(world: VertexServer) -> None:
     for version in (A, B):
         Run(version, champion=True).upload()
-    assert world.versions() == [(A, ["default"]), (B, ["champion"])]
+    assert world.versions() == [(A, []), (B, ["champion", "default"])]
 
 
 def test_again_and_after_a_lost_answer_there_is_one_version(world: VertexServer) -> None:
@@ -121,7 +122,7 @@ def test_again_and_after_a_lost_answer_there_is_one_version(world: VertexServer)
 def test_a_champion_from_before_vertex_was_used_is_uploaded_too(world: VertexServer) -> None:
     Run(A, champion=True)
     Run(B, champion=False).upload()
-    assert world.versions() == [(B, ["default"]), (A, ["champion"])]
+    assert world.versions() == [(B, []), (A, ["champion", "default"])]
 
 
 def test_an_old_run_that_is_cleared_does_not_take_the_alias_back(world: VertexServer) -> None:
@@ -142,7 +143,7 @@ def test_a_promotion_while_the_alias_is_moved_wins(world: VertexServer, monkeypa
 
     monkeypatch.setattr(VertexClient, "merge_aliases", promoted_meanwhile)
     run.upload()
-    assert world.versions() == [(A, ["default"]), (B, ["champion"])]
+    assert world.versions() == [(A, []), (B, ["champion", "default"])]
 
 
 def test_what_is_refused_ends_the_task_and_leaves_the_registration(world: VertexServer) -> None:
@@ -153,6 +154,57 @@ def test_what_is_refused_ends_the_task_and_leaves_the_registration(world: Vertex
     champion = Registry(run.plan.settings.uris.models).champion(MODEL)
     assert champion is not None
     assert champion.version == A
+
+
+@pytest.fixture
+def retired(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    """The DAG ``f1_model_retention``, long after all versions were made; its answer."""
+    of = deployed(models_kept=1)
+    monkeypatch.setattr("f1_training.operators.rollback.deployed_settings", lambda: of)
+    return lambda: RetireOperator(task_id="retire").execute({})
+
+
+def left() -> list[str]:
+    return Registry(deployed().uris.models).versions(MODEL)
+
+
+def test_a_version_goes_from_vertex_and_from_the_registry(world: VertexServer, retired: Callable[[], Any]) -> None:
+    for version in (A, B, C):
+        Run(version, champion=True).upload()
+    assert retired() == {MODEL: [A]}
+    assert left() == [B, C], "the champion and the one that it replaced stay"
+    assert world.versions() == [(B, []), (C, ["champion", "default"])]
+    assert retired() == {}
+
+
+def test_a_version_that_somebody_named_in_vertex_stays_in_both(world: VertexServer, retired: Callable[[], Any]) -> None:
+    for version in (A, B, C):
+        Run(version, champion=True).upload()
+    (versions,) = world.models.values()
+    versions[0].version_aliases = ["monza"]
+    assert retired() == {}
+    assert left() == [A, B, C]
+
+
+@pytest.mark.parametrize("code", [Code.PERMISSION_DENIED, Code.INTERNAL])
+def test_when_vertex_fails_the_registry_is_whole_and_the_next_try_goes_on(
+    world: VertexServer, retired: Callable[[], Any], code: Any
+) -> None:
+    for version in (A, B, C):
+        Run(version, champion=True).upload()
+    world.failing["DeleteModelVersion"] = (code, "because")
+    with pytest.raises(AirflowException, match="because"):
+        retired()
+    assert left() == [A, B, C]
+    assert Registry(deployed().uris.models).model(MODEL, A).version == A
+    assert retired() == {MODEL: [A]}
+
+
+def test_what_was_never_uploaded_goes_without_vertex(world: VertexServer, retired: Callable[[], Any]) -> None:
+    for version in (A, B, C):
+        Run(version, champion=True)
+    assert retired() == {MODEL: [A]}
+    assert {method for method, _ in world.asked} == {"ListModels"}
 
 
 @pytest.fixture

@@ -16,4 +16,9 @@ variable "monthly_usd" {
 variable "channels" {
   description = "Who is told."
   type        = list(string)
+
+  validation {
+    condition     = length(var.channels) <= 5
+    error_message = "A budget tells five channels at most: alert_emails and critical_channels together have more."
+  }
 }

@@ -14,11 +14,12 @@ locals {
   }
 }
 
-# Where packages come from: the builds of a private environment reach nothing else.
+# Where packages come from: the builds of a private environment reach nothing else. The index has the wheels already;
+# they are named once more because `make deploy` looks for its own repository in here.
 resource "google_storage_bucket_object" "pip" {
   bucket  = var.bucket
   name    = "config/pip/pip.conf"
-  content = "[global]\nindex-url = ${var.index}\n"
+  content = "[global]\nindex-url = ${var.index}\nextra-index-url = ${var.wheels}\n"
 }
 
 resource "google_composer_environment" "airflow" {
@@ -129,6 +130,11 @@ resource "google_composer_environment" "airflow" {
         storage_mode = "CLOUD_LOGGING_AND_CLOUD_STORAGE"
       }
     }
+  }
+
+  lifecycle {
+    # `make deploy` installs packages; an apply after it would take them away.
+    ignore_changes = [config[0].software_config[0].pypi_packages]
   }
 
   depends_on = [google_storage_bucket_object.pip]

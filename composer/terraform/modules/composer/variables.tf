@@ -72,3 +72,8 @@ variable "index" {
   description = "The package index to install from."
   type        = string
 }
+
+variable "wheels" {
+  description = "The part of it that has this package's wheels."
+  type        = string
+}

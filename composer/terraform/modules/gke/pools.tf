@@ -10,7 +10,7 @@ locals {
   }
   label       = "f1-training/pool"
   base        = { accelerator = "", spot = false, min = 0, max = var.max_workers, scratch = 1, labels = { (local.label) = "worker" } }
-  system      = merge(local.base, { machine = "e2-standard-2", min = 1, max = 3, scratch = 0, labels = {} })
+  system      = merge(local.base, { machine = "e2-standard-2", min = 1, max = max(3, length(var.node_zones)), scratch = 0, labels = {} })
   chief       = merge(local.base, { machine = local.tiers["small"], max = 4, scratch = 0, labels = { (local.label) = "chief" } })
   on_demand   = { for tier, machine in local.tiers : "worker-${tier}" => merge(local.base, { machine = machine }) }
   spot        = { for tier, machine in local.tiers : "spot-${tier}" => merge(local.base, { machine = machine, spot = true }) }
@@ -26,6 +26,8 @@ resource "google_container_node_pool" "of" {
   cluster        = google_container_cluster.training.id
   location       = var.region
   node_locations = var.node_zones
+  # In each zone, to begin with: a pool may not begin below its least size.
+  initial_node_count = each.value.min
 
   # In all zones together: a run of ten workers needs ten nodes, wherever.
   autoscaling {
@@ -106,5 +108,10 @@ resource "google_container_node_pool" "of" {
       enable_secure_boot          = true
       enable_integrity_monitoring = true
     }
+  }
+
+  lifecycle {
+    # How a pool began is no reason to make it anew.
+    ignore_changes = [initial_node_count]
   }
 }

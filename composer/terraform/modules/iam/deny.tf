@@ -58,6 +58,13 @@ locals {
       accounts    = ["trainer", "evaluator", "serving", "nodes"]
       permissions = concat(local.no_delete, local.no_tables, local.no_infrastructure, local.no_identity, local.no_vertex)
     }
+    # Whoever deploys changes what runs, and neither machines, nor rights, nor data.
+    deployer = {
+      accounts = ["deployer"]
+      permissions = concat(local.no_infrastructure, local.no_tables, local.no_vertex, [
+        for permission in local.no_identity : permission if permission != "iam.googleapis.com/serviceAccounts.actAs"
+      ])
+    }
     # Airflow moves data and starts jobs. It makes no machines itself, and nobody's rights.
     airflow = {
       accounts = ["airflow"]

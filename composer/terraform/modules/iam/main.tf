@@ -4,10 +4,13 @@ locals {
   accounts = {
     airflow   = "Airflow: plans, writes snapshots, starts jobs, registers models"
     trainer   = "Chiefs and workers: read the training snapshot, create checkpoints and artifacts"
-    evaluator = "Evaluations: read the test snapshot and models, create metrics"
+    evaluator = "Evaluations: read both snapshots and models, create metrics"
     serving   = "Prediction servers: read models"
     nodes     = "Machines of the cluster: logs, metrics, image pulls"
+    deployer  = "`make deploy`, and the builds that it starts: images, wheel, the environment's packages and DAGs"
   }
+  # Names that others in the project may want, too, have ours before them.
+  prefixed  = ["nodes", "serving", "deployer"]
   namespace = "f1-training"
   # What pods are in Kubernetes (composer/k8s/base/service-accounts.yaml), and on Google Cloud.
   kubernetes_accounts = {
@@ -27,6 +30,9 @@ locals {
     "checkpoints/trainer" = { bucket = "checkpoints", account = "trainer", roles = [google_project_iam_custom_role.checkpoints.id] }
     "checkpoints/airflow" = { bucket = "checkpoints", account = "airflow", roles = ["roles/storage.objectUser"] }
     "composer/airflow"    = { bucket = "composer", account = "airflow", roles = ["roles/storage.objectUser"] }
+    # DAGs go into the environment's bucket; the state of deployments and the source of builds lie among the artifacts.
+    "composer/deployer"  = { bucket = "composer", account = "deployer", roles = ["roles/storage.objectUser"] }
+    "artifacts/deployer" = { bucket = "artifacts", account = "deployer", roles = ["roles/storage.objectUser"] }
   }
   bucket_grants = merge([
     for name, grant in local.bucket_roles : { for role in grant.roles : "${name}/${role}" => merge(grant, { role = role }) }
@@ -35,13 +41,22 @@ locals {
   dataset_grants = {
     "staging/trainer"      = { dataset = "staging", account = "trainer", role = "roles/bigquery.dataViewer" }
     "evaluation/evaluator" = { dataset = "evaluation", account = "evaluator", role = "roles/bigquery.dataViewer" }
-    "raw/airflow"          = { dataset = "raw", account = "airflow", role = "roles/bigquery.dataEditor" }
-    "candidates/airflow"   = { dataset = "candidates", account = "airflow", role = "roles/bigquery.dataEditor" }
-    "strategy/airflow"     = { dataset = "strategy", account = "airflow", role = "roles/bigquery.dataEditor" }
-    "staging/airflow"      = { dataset = "staging", account = "airflow", role = "roles/bigquery.dataEditor" }
-    "evaluation/airflow"   = { dataset = "evaluation", account = "airflow", role = "roles/bigquery.dataEditor" }
+    # Training rows, too: the evaluation fits a linear model on some, to say what the boosted one is worth.
+    "staging/evaluator"  = { dataset = "staging", account = "evaluator", role = "roles/bigquery.dataViewer" }
+    "raw/airflow"        = { dataset = "raw", account = "airflow", role = "roles/bigquery.dataEditor" }
+    "candidates/airflow" = { dataset = "candidates", account = "airflow", role = "roles/bigquery.dataEditor" }
+    "strategy/airflow"   = { dataset = "strategy", account = "airflow", role = "roles/bigquery.dataEditor" }
+    "staging/airflow"    = { dataset = "staging", account = "airflow", role = "roles/bigquery.dataEditor" }
+    "evaluation/airflow" = { dataset = "evaluation", account = "airflow", role = "roles/bigquery.dataEditor" }
   }
-  project_grants = {
+  project_grants = merge(local.always_granted, local.granted_for_metrics)
+  # Pods write to Cloud Monitoring only where the setting metrics.exporters says so.
+  granted_for_metrics = contains(var.metrics_exporters, "cloud_monitoring") ? {
+    "airflow/metrics"   = { account = "airflow", role = "roles/monitoring.metricWriter" }
+    "trainer/metrics"   = { account = "trainer", role = "roles/monitoring.metricWriter" }
+    "evaluator/metrics" = { account = "evaluator", role = "roles/monitoring.metricWriter" }
+  } : {}
+  always_granted = {
     # Without it Composer refuses the account. It is wide; composer/terraform/README.md says what that leaves.
     "airflow/worker"  = { account = "airflow", role = "roles/composer.worker" }
     "airflow/queries" = { account = "airflow", role = "roles/bigquery.jobUser" }
@@ -54,12 +69,16 @@ locals {
     "evaluator/queries"  = { account = "evaluator", role = "roles/bigquery.jobUser" }
     "evaluator/sessions" = { account = "evaluator", role = "roles/bigquery.readSessionUser" }
     "nodes/node"         = { account = "nodes", role = "roles/container.defaultNodeServiceAccount" }
+    "deployer/deploy"    = { account = "deployer", role = google_project_iam_custom_role.deploy.id }
+    "deployer/logs"      = { account = "deployer", role = "roles/logging.logWriter" }
   }
   repository_grants = {
-    "images/nodes"   = { repository = "images", account = "nodes" }
-    "index/airflow"  = { repository = "index", account = "airflow" }
-    "wheels/airflow" = { repository = "wheels", account = "airflow" }
-    "mirror/airflow" = { repository = "mirror", account = "airflow" }
+    "images/nodes"    = { repository = "images", account = "nodes", role = "roles/artifactregistry.reader" }
+    "index/airflow"   = { repository = "index", account = "airflow", role = "roles/artifactregistry.reader" }
+    "wheels/airflow"  = { repository = "wheels", account = "airflow", role = "roles/artifactregistry.reader" }
+    "mirror/airflow"  = { repository = "mirror", account = "airflow", role = "roles/artifactregistry.reader" }
+    "images/deployer" = { repository = "images", account = "deployer", role = "roles/artifactregistry.writer" }
+    "wheels/deployer" = { repository = "wheels", account = "deployer", role = "roles/artifactregistry.writer" }
   }
 }
 
@@ -67,7 +86,7 @@ resource "google_service_account" "of" {
   for_each = local.accounts
 
   project      = var.project_id
-  account_id   = each.key == "nodes" || each.key == "serving" ? "f1-${each.key}" : each.key
+  account_id   = contains(local.prefixed, each.key) ? "f1-${each.key}" : each.key
   display_name = "f1-training ${each.key}"
   description  = each.value
 }
@@ -79,6 +98,25 @@ resource "google_project_iam_custom_role" "checkpoints" {
   title       = "f1-training: create and read checkpoints"
   description = "Neither replace nor delete: replacing an object takes the right to delete it"
   permissions = ["storage.objects.create", "storage.objects.get", "storage.objects.list"]
+}
+
+# What composer/deploy calls of Composer and Cloud Build. roles/composer.admin would also make and delete environments.
+resource "google_project_iam_custom_role" "deploy" {
+  project     = var.project_id
+  role_id     = "f1TrainingDeploy"
+  title       = "f1-training: deploy"
+  description = "Update an environment, and start builds"
+  permissions = [
+    "cloudbuild.builds.create",
+    "cloudbuild.builds.get",
+    "cloudbuild.builds.list",
+    "composer.environments.get",
+    "composer.environments.list",
+    "composer.environments.update",
+    "composer.operations.get",
+    "composer.operations.list",
+    "serviceusage.services.use",
+  ]
 }
 
 resource "google_project_iam_member" "of" {
@@ -106,6 +144,37 @@ resource "google_storage_bucket_iam_member" "landing" {
   member = google_service_account.of["airflow"].member
 }
 
+# What was spent, for the cost report. The export is made in the console, often in a project of its own. Where its dataset
+# authorises views, grant by hand instead: the provider says that this resource takes such access away.
+resource "google_bigquery_dataset_iam_member" "billing" {
+  count = var.billing_table == "" ? 0 : 1
+
+  project    = split(".", var.billing_table)[0]
+  dataset_id = split(".", var.billing_table)[1]
+  role       = "roles/bigquery.dataViewer"
+  member     = google_service_account.of["airflow"].member
+}
+
+# A job that names its reservation needs this where the reservation is administered. The smallest role that Google has
+# with it, BigQuery Resource Editor, could also change the reservation.
+resource "google_project_iam_custom_role" "reservation" {
+  count = var.reservation == "" ? 0 : 1
+
+  project     = split("/", var.reservation)[1]
+  role_id     = "f1TrainingReservation"
+  title       = "f1-training: use a reservation"
+  description = "Run BigQuery's jobs in a reservation"
+  permissions = ["bigquery.reservations.use"]
+}
+
+resource "google_project_iam_member" "reservation" {
+  count = var.reservation == "" ? 0 : 1
+
+  project = split("/", var.reservation)[1]
+  role    = google_project_iam_custom_role.reservation[0].id
+  member  = google_service_account.of["airflow"].member
+}
+
 # Vertex AI's own account uploads what Airflow registered, and serves it.
 resource "google_storage_bucket_iam_member" "vertex" {
   bucket = var.buckets["models"]
@@ -127,7 +196,7 @@ resource "google_artifact_registry_repository_iam_member" "of" {
   project    = var.project_id
   location   = var.region
   repository = var.repositories[each.value.repository]
-  role       = "roles/artifactregistry.reader"
+  role       = each.value.role
   member     = google_service_account.of[each.value.account].member
 }
 
@@ -164,6 +233,22 @@ resource "google_service_account_iam_member" "serving" {
   service_account_id = google_service_account.of["serving"].name
   role               = "roles/iam.serviceAccountUser"
   member             = google_service_account.of["airflow"].member
+}
+
+# The deployer's builds run as itself.
+resource "google_service_account_iam_member" "builds" {
+  service_account_id = google_service_account.of["deployer"].name
+  role               = "roles/iam.serviceAccountUser"
+  member             = google_service_account.of["deployer"].member
+}
+
+# Who may deploy, without a key: people, or a pipeline by workload identity federation.
+resource "google_service_account_iam_member" "deployers" {
+  for_each = toset(var.deployers)
+
+  service_account_id = google_service_account.of["deployer"].name
+  role               = "roles/iam.serviceAccountTokenCreator"
+  member             = each.key
 }
 
 # Composer's agent makes the environment's machines run as Airflow's account.

@@ -37,3 +37,23 @@ variable "landing_bucket" {
   description = "A bucket in which laps land; empty where there is none."
   type        = string
 }
+
+variable "billing_table" {
+  description = "Cloud Billing's detailed usage export, PROJECT.DATASET.TABLE; empty where there is none."
+  type        = string
+}
+
+variable "reservation" {
+  description = "BigQuery's reservation, projects/P/locations/L/reservations/R; empty where there is none."
+  type        = string
+}
+
+variable "metrics_exporters" {
+  description = "Where metrics of training go: prometheus, cloud_monitoring."
+  type        = list(string)
+}
+
+variable "deployers" {
+  description = "Who may act as the account that deploys."
+  type        = list(string)
+}

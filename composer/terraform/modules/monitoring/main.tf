@@ -38,6 +38,8 @@ resource "google_monitoring_alert_policy" "of" {
       duration            = "${tonumber(regex("^[0-9]+", each.value.for)) * local.seconds[regex("[smhd]$", each.value.for)]}s"
       evaluation_interval = "60s"
       rule_group          = "f1-training"
+      # Before the first training there are no metrics, and a policy about what does not exist is refused.
+      disable_metric_validation = true
       # Prometheus' names have no hyphens.
       alert_rule = replace(each.key, "-", "_")
     }

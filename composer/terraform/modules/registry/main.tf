@@ -40,11 +40,11 @@ resource "google_artifact_registry_repository" "images" {
   }
 }
 
-# The wheel of this package.
+# The wheel of this package. `make deploy` takes both names, this and that of the images, as its defaults.
 resource "google_artifact_registry_repository" "wheels" {
   project       = var.project_id
   location      = var.region
-  repository_id = "f1-wheels"
+  repository_id = "f1-python"
   format        = "PYTHON"
   description   = "The wheel f1-training"
   kms_key_name  = var.kms_key
@@ -74,7 +74,7 @@ resource "google_artifact_registry_repository" "wheels" {
 resource "google_artifact_registry_repository" "mirror" {
   project       = var.project_id
   location      = var.region
-  repository_id = "f1-mirror"
+  repository_id = "f1-python-mirror"
   format        = "PYTHON"
   mode          = "REMOTE_REPOSITORY"
   description   = "Public packages, kept as they were when they were first asked for"
@@ -92,7 +92,7 @@ resource "google_artifact_registry_repository" "mirror" {
 resource "google_artifact_registry_repository" "index" {
   project       = var.project_id
   location      = var.region
-  repository_id = "f1-index"
+  repository_id = "f1-python-index"
   format        = "PYTHON"
   mode          = "VIRTUAL_REPOSITORY"
   description   = "What Composer installs from"

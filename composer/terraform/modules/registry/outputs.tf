@@ -12,3 +12,8 @@ output "index" {
   description = "The index that Composer installs from."
   value       = "https://${var.region}-python.pkg.dev/${var.project_id}/${google_artifact_registry_repository.index.repository_id}/simple/"
 }
+
+output "wheels" {
+  description = "The index of the wheels alone."
+  value       = "https://${var.region}-python.pkg.dev/${var.project_id}/${google_artifact_registry_repository.wheels.repository_id}/simple/"
+}

@@ -27,13 +27,27 @@ locals {
   ]...)
 }
 
-# Some agents are made with the first resource of their service; a key needs them before.
+# Some agents are made with the first resource of their service; keys, and what Vertex AI may read, need them before.
 resource "google_project_service_identity" "agents" {
-  for_each = toset(["artifactregistry", "composer", "pubsub", "secretmanager"])
+  for_each = toset(["aiplatform", "artifactregistry", "composer", "pubsub", "secretmanager"])
   provider = google-beta
 
   project = var.project_id
   service = "${each.key}.googleapis.com"
+}
+
+# Three others are made when somebody asks for them. Their addresses follow from the project's number, so that it is
+# known beforehand how many grants there are; that they are asked for here is what makes them.
+data "google_storage_project_service_account" "agent" {
+  project = var.project_id
+}
+
+data "google_bigquery_default_service_account" "agent" {
+  project = var.project_id
+}
+
+data "google_logging_project_cmek_settings" "agent" {
+  project = var.project_id
 }
 
 resource "google_kms_key_ring" "training" {
@@ -63,5 +77,10 @@ resource "google_kms_crypto_key_iam_member" "agents" {
   role          = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
   member        = "serviceAccount:${each.value.account}"
 
-  depends_on = [google_project_service_identity.agents]
+  depends_on = [
+    google_project_service_identity.agents,
+    data.google_storage_project_service_account.agent,
+    data.google_bigquery_default_service_account.agent,
+    data.google_logging_project_cmek_settings.agent,
+  ]
 }
