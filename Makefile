@@ -61,7 +61,8 @@ deploy: $(VENV)/.run ## the plan of a deployment onto Cloud Composer; APPLY=1 do
 	@PATH="$$PATH:$(CURDIR)/$(BIN)" exec $(BIN)/python -m composer.deploy --project "$(PROJECT)" --environment "$(ENVIRONMENT)" \
 	  --region "$(or $(REGION),europe-west4)" $(if $(APPLY),--apply) $(if $(ROLLBACK),--rollback) $(ARGS)
 
-up: $(VENV)/.run ## Airflow and the stand-ins in the background, to look at; PORT=8080
+up: $(VENV)/.run ## Airflow, the stand-ins and a dashboard in the background, to look at; PORT=8080
+	@.ci/prometheus
 	@exec $(BIN)/python -m composer.local.up up --port "$(or $(PORT),8080)"
 
 metrics: $(VENV)/.run ## Prometheus' metrics of what trains on what `make up` started

@@ -15,7 +15,8 @@ from typing import Any
 from composer.local import laps
 from composer.local.airflow_api import AirflowApi, AirflowApiError
 from composer.local.places import Places
-from composer.local.stack import StackInfo, new_stack, running_stack
+from composer.local.running import StackInfo, running_stack
+from composer.local.stack import new_stack
 
 FOUND_S = 90.0
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from composer.local.airflow_api import AirflowApi, AirflowApiError
 from composer.local.places import Places
-from composer.local.stack import running_stack
+from composer.local.running import running_stack
 
 HEADINGS = ("run", "task", "attempt", "state", "began", "ended", "workers", "memory", "reason", "decision")
 

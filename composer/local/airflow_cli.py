@@ -7,7 +7,7 @@ import sys
 from typing import NoReturn
 
 from composer.local.places import Places, tool
-from composer.local.stack import environment, running_stack
+from composer.local.running import environment, running_stack
 
 
 def main() -> NoReturn:

@@ -33,6 +33,11 @@ class AirflowPorts:
     worker_logs: int
     trigger_logs: int
 
+    @property
+    def address(self) -> str:
+        """Of the UI and the REST API."""
+        return f"http://{HOST}:{self.api}"
+
 
 def secret(places: Places, name: str) -> str:
     """A random secret of this installation, made once and kept, readable by its owner only."""
@@ -60,7 +65,7 @@ def environment(places: Places, ports: AirflowPorts, variables: Mapping[str, str
     if not passwords.exists():
         passwords.touch(mode=0o600)
         passwords.write_text(json.dumps({USER: secret(places, "password")[:12]}))
-    api = f"http://{HOST}:{ports.api}"
+    api = ports.address
     settings = {
         "CORE__DAGS_FOLDER": REPOSITORY / "dags",
         "CORE__PLUGINS_FOLDER": REPOSITORY / "plugins",

@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from composer.local.places import Places
-from composer.local.stack import NAMESPACE, running_stack
+from composer.local.running import NAMESPACE, running_stack
+from composer.local.targets import PODS
 from f1_training.kubernetes.podspec import HEALTH_PORT
 
 ANSWER_S = 5.0
-#: Chiefs and workers: evaluations serve nothing.
-SERVING = "app.kubernetes.io/name=f1-training,app.kubernetes.io/component in (chief,worker)"
 
 
 def pages(kubeconfig: str) -> Iterator[tuple[str, str]]:
@@ -23,7 +22,7 @@ def pages(kubeconfig: str) -> Iterator[tuple[str, str]]:
     from kubernetes import client, config
 
     core = client.CoreV1Api(config.new_client_from_config(kubeconfig))
-    pods: Any = core.list_namespaced_pod(NAMESPACE, label_selector=SERVING, _request_timeout=ANSWER_S)
+    pods: Any = core.list_namespaced_pod(NAMESPACE, label_selector=PODS, _request_timeout=ANSWER_S)
     for pod in pods.items:
         if pod.status.phase != "Running":
             continue

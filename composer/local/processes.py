@@ -33,10 +33,11 @@ def _die_with_parent() -> None:
 class Child:
     """One running process and its log."""
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path, *, vital: bool = True) -> None:
         self.name = name
         self.process = process
         self.log = log
+        self.vital = vital
 
     def check(self) -> None:
         """Raise :class:`ProcessFailedError` if the process has ended."""
@@ -65,8 +66,10 @@ class Supervisor:
         self._mark = uuid.uuid4().hex
         _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
 
-    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str], cwd: Path) -> Child:
-        """Start ``command``; its output goes to ``<logs>/<name>.log``."""
+    def start(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], cwd: Path, *, vital: bool = True
+    ) -> Child:
+        """Start ``command``; its output goes to ``<logs>/<name>.log``. What is not vital may end by itself."""
         log = self._logs / f"{name}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -79,14 +82,15 @@ class Supervisor:
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
             )
-        child = Child(name, process, log)
+        child = Child(name, process, log, vital=vital)
         self._children.append(child)
         return child
 
     def check(self) -> None:
-        """Raise :class:`ProcessFailedError` if any process has ended."""
+        """Raise :class:`ProcessFailedError` if any vital process has ended."""
         for child in self._children:
-            child.check()
+            if child.vital:
+                child.check()
 
     def stop(self) -> None:
         """SIGTERM in reverse order of start, SIGKILL after the grace; then whatever they left behind."""

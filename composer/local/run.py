@@ -22,7 +22,8 @@ from composer.local.ports import PortInUseError, require_free
 from composer.local.processes import ProcessFailedError
 from composer.local.progress import TrainingProgress
 from composer.local.request import RequestError, RunRequest, add_arguments, read_request
-from composer.local.stack import StackInfo, StackInUseError, new_stack, running_stack
+from composer.local.running import StackInfo, running_stack
+from composer.local.stack import StackInUseError, new_stack
 from f1_training.data.good import DAG_ID as DATA_DAG_ID
 
 RUN_DEADLINE_S = 12 * 3600.0

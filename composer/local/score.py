@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from composer.local import laps
 from composer.local.bigquery.testing import running_bigquery
 from composer.local.places import Places
-from composer.local.stack import running_stack
+from composer.local.running import running_stack
 from f1_training.core.storage import read_object
 from f1_training.data.suite import strategy_suites
 from f1_training.registry.card import ModelCard

@@ -16,111 +16,36 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 
-import psutil
-
-from composer.local import airflow_server
+from composer.local import airflow_server, monitoring
 from composer.local.airflow_api import AirflowApi
 from composer.local.places import REPOSITORY, Places, python, tool
 from composer.local.ports import HOST, PortInUseError, free_ports, kept_ports, require_free
 from composer.local.processes import ProcessFailedError, Supervisor
+from composer.local.running import NAMESPACE, PROJECT, SERVED, StackInfo, environment, running_stack
 from f1_training.core.settings import POOL
 
-PROJECT = "local"
-NAMESPACE = "f1-training"
-#: The model that a prediction server is started for.
-SERVED = "tire_degradation"
+#: What ports are kept for; all of them whoever starts a stack, or one would forget another's.
+PORTS = ("bigquery", "storage", "kubernetes", "serving", "prometheus", "otlp")
 JOBS_AT_ONCE = 4
 READY_S = 180.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StackInfo:
-    """Where a running stack answers. ``pid`` is the process that holds it up."""
-
-    pid: int
-    ports: airflow_server.AirflowPorts
-    bigquery: str
-    bigquery_storage: str
-    kubernetes: str
-    kubeconfig: str
-    serving: str
-
-    @property
-    def airflow(self) -> str:
-        """Address of Airflow's UI and REST API."""
-        return f"http://{HOST}:{self.ports.api}"
-
-    def api(self, places: Places) -> AirflowApi:
-        """A client of its Airflow."""
-        return AirflowApi(self.airflow, airflow_server.USER, airflow_server.password(places))
-
-
-def running_stack(places: Places) -> StackInfo | None:
-    """The stack that is up, or None. A file left behind by a killed process does not count."""
-    try:
-        body = json.loads(places.stack_file.read_text())
-        info = StackInfo(**{**body, "ports": airflow_server.AirflowPorts(**body["ports"])})
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    with contextlib.suppress(psutil.NoSuchProcess):
-        if "composer.local" in " ".join(psutil.Process(info.pid).cmdline()):
-            return info
-    return None
-
-
-def environment(places: Places, info: StackInfo) -> dict[str, str]:
-    """What Airflow's processes, and tools beside them, are started with."""
-    storage = places.storage_uri
-    settings = {
-        "project": PROJECT,
-        "location": "US",
-        "uris": {
-            "checkpoints": f"{storage}/checkpoints",
-            "artifacts": f"{storage}/artifacts",
-            "models": f"{storage}/models",
-        },
-        "namespace": NAMESPACE,
-        "image": "f1-training/training-worker:local",
-        "collective_host": HOST,
-        "poll_interval_s": 0.5,
-        # Here a service that was away is back at once, or somebody waits at a terminal.
-        "retry": {"first_delay_s": 5.0},
-        # The catalogue's CPU requests are a node's; here workers share the machine's cores.
-        "threads": 1,
-        "pod_environment": {"BIGQUERY_STORAGE_EMULATOR_HOST": info.bigquery_storage},
-        "serving": {"urls": {SERVED: info.serving}},
-        "metrics": {"exporters": ["prometheus"]},
-        # Settings to try, and connections that they name.
-        **json.loads(os.environ.get("F1_SETTINGS") or "{}"),
-    }
-    given = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW_CONN_")}
-    variables = {
-        **given,
-        "BIGQUERY_EMULATOR_HOST": info.bigquery,
-        "BIGQUERY_STORAGE_EMULATOR_HOST": info.bigquery_storage,
-        "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps(
-            {"conn_type": "google_cloud_platform", "extra": {"project": PROJECT, "is_anonymous": True}}
-        ),
-        "AIRFLOW_CONN_KUBERNETES_DEFAULT": json.dumps(
-            {"conn_type": "kubernetes", "extra": {"kube_config_path": info.kubeconfig, "namespace": NAMESPACE}}
-        ),
-        "AIRFLOW_VAR_F1_TRAINING": json.dumps(settings),
-    }
-    return airflow_server.environment(places, info.ports, variables)
 
 
 class Stack:
     """Starts everything; ``start_stand_ins`` first, so that laps load while Airflow comes up."""
 
-    def __init__(self, places: Places, supervisor: Supervisor, *, port: int | None = None) -> None:
+    def __init__(
+        self, places: Places, supervisor: Supervisor, *, port: int | None = None, monitored: bool = False
+    ) -> None:
         self._places = places
         self._supervisor = supervisor
+        self._monitored = monitored
+        self._monitoring: monitoring.Monitoring | None = None
         api, worker_logs, trigger_logs = free_ports(3)
         self._ports = airflow_server.AirflowPorts(api=port or api, worker_logs=worker_logs, trigger_logs=trigger_logs)
         self.info: StackInfo | None = None
@@ -133,7 +58,7 @@ class Stack:
             path.unlink(missing_ok=True)
         base = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
         kubeconfig = run / "kubeconfig"
-        ports = kept_ports(run / "ports.json", ("bigquery", "storage", "kubernetes", "serving"))
+        ports = kept_ports(run / "ports.json", PORTS)
         self._supervisor.start(
             "bigquery",
             _module("composer.local.bigquery", places.folder("warehouse"), bigquery_ready, ports["bigquery"])
@@ -149,6 +74,7 @@ class Stack:
             REPOSITORY,
         )
         bigquery, kubernetes = self._ready(bigquery_ready), self._ready(kubernetes_ready)
+        prometheus, receiver = self._watch(ports, kubernetes["server"])
         self.info = StackInfo(
             pid=os.getpid(),
             ports=self._ports,
@@ -157,6 +83,8 @@ class Stack:
             kubernetes=kubernetes["server"],
             kubeconfig=kubernetes["kubeconfig"],
             serving=f"http://{HOST}:{ports['serving']}",
+            prometheus=prometheus,
+            otlp=receiver,
         )
         self._supervisor.start(
             "serving",
@@ -172,6 +100,15 @@ class Stack:
             REPOSITORY,
         )
         return self.info
+
+    def _watch(self, ports: Mapping[str, int], kubernetes: str) -> tuple[str, str]:
+        """Start Prometheus, if this stack is to have it and it is at hand; its address, and the receiver's."""
+        prometheus = monitoring.program() if self._monitored else None
+        if prometheus is None:
+            return "", ""
+        self._monitoring = monitoring.Monitoring(self._places, prometheus, ports)
+        self._monitoring.start(self._supervisor, kubernetes, NAMESPACE, self._ports.address)
+        return self._monitoring.address, self._monitoring.receiver
 
     def start_airflow(self) -> None:
         """Migrate the metadata database and start Airflow's components; they come up in the background."""
@@ -213,6 +150,8 @@ class Stack:
     def announce(self) -> None:
         """Write ``stack.json``: others may use this stack, it stays until it is told to stop."""
         assert self.info is not None
+        if self._monitoring is not None and not self._monitoring.ready():
+            self.info = replace(self.info, prometheus="")
         temporary = self._places.stack_file.with_suffix(".new")
         temporary.write_text(json.dumps(asdict(self.info)))
         temporary.replace(self._places.stack_file)
@@ -248,14 +187,14 @@ class StackInUseError(Exception):
 
 
 @contextlib.contextmanager
-def new_stack(places: Places, *, port: int | None = None) -> Iterator[Stack]:
-    """A stack that is stopped, with all that it started, when the block ends.
+def new_stack(places: Places, *, port: int | None = None, monitored: bool = False) -> Iterator[Stack]:
+    """A stack that is stopped, with all that it started, when the block ends. ``monitored``: Prometheus beside it.
 
     Raises:
         StackInUseError: ``var/`` is in use already.
     """
     with _only_one(places), Supervisor(places.logs) as supervisor:
-        stack = Stack(places, supervisor, port=port)
+        stack = Stack(places, supervisor, port=port, monitored=monitored)
         try:
             yield stack
         finally:
@@ -289,7 +228,7 @@ def main() -> int:
     places = Places.default()
     try:
         require_free(arguments.port, "Airflow's API server", f"make up PORT={arguments.port + 1}")
-        with new_stack(places, port=arguments.port) as stack:
+        with new_stack(places, port=arguments.port, monitored=True) as stack:
             stack.start_stand_ins()
             stack.start_airflow()
             stack.wait_for_airflow()

@@ -12,10 +12,11 @@ import time
 
 import psutil
 
-from composer.local import airflow_server
+from composer.local import airflow_server, monitoring
 from composer.local.places import REPOSITORY, Places, python
 from composer.local.ports import PortInUseError, require_free
-from composer.local.stack import READY_S, StackInfo, running_stack
+from composer.local.running import StackInfo, running_stack
+from composer.local.stack import READY_S
 
 DEFAULT_PORT = 8080
 
@@ -30,10 +31,19 @@ def describe(info: StackInfo, places: Places) -> str:
             f"predictions {info.serving}/docs",
             f"kubectl     KUBECONFIG={info.kubeconfig} kubectl get pods -A",
             f"BigQuery    BIGQUERY_EMULATOR_HOST={info.bigquery}",
+            *_monitoring(info, places),
             "metrics     make metrics  (while a run trains)",
             "stop        make down",
         )
     )
+
+
+def _monitoring(info: StackInfo, places: Places) -> tuple[str, ...]:
+    """Where the dashboard is, or in one line why there is none."""
+    if info.prometheus:
+        return (f"dashboard   {info.prometheus}/user/", f"Prometheus  {info.prometheus}")
+    why = monitoring.HOW if monitoring.program() is None else f"off: see {places.logs / 'prometheus.log'}"
+    return (f"dashboard   {why}",)
 
 
 def up(places: Places, port: int) -> int:

@@ -21,9 +21,11 @@ def functions_of(folder: Path) -> Mapping[str, Callable[..., Any]]:
     return {
         "alltrue": all,
         "can": _never,
+        "ceil": math.ceil,
         "concat": lambda *lists: [item for items in lists for item in items],
         "contains": lambda items, item: item in items,
         "file": lambda path: (folder / path).read_text(),
+        "flatten": _flat,
         "floor": math.floor,
         "join": lambda between, items: between.join(items),
         "jsonencode": lambda value: json.dumps(value, separators=(",", ":"), sort_keys=True),
@@ -33,6 +35,8 @@ def functions_of(folder: Path) -> Mapping[str, Callable[..., Any]]:
         "regex": _regex,
         "split": lambda between, text: text.split(between),
         "replace": lambda text, old, new: text.replace(old, new),
+        "slice": lambda items, first, after: items[int(first) : int(after)],
+        "sum": sum,
         "templatefile": lambda path, values: string.Template((folder / path).read_text()).substitute(values),
         "tonumber": float,
         "toset": frozenset,
@@ -41,6 +45,10 @@ def functions_of(folder: Path) -> Mapping[str, Callable[..., Any]]:
         "urlencode": lambda text: quote(text, safe=""),
         "yamldecode": yaml.safe_load,
     }
+
+
+def _flat(items: list[Any]) -> list[Any]:
+    return [one for item in items for one in (_flat(item) if isinstance(item, list) else [item])]
 
 
 def _regex(pattern: str, text: str) -> str:

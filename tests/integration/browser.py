@@ -1,7 +1,8 @@
-"""A real headless Chromium at Airflow's UI, as a person would use it: log in, trigger with Params, look at the run."""
+"""A real headless Chromium, as a person would use it: at Airflow's UI (log in, trigger, look at the run), at the dashboard."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import shutil
 from collections.abc import Iterator
@@ -96,15 +97,98 @@ class AirflowPage:
         return WebDriverWait(self._driver, WAIT_S, poll_frequency=0.1).until(condition)
 
 
+class DashboardPage:
+    """The dashboard; it refreshes by itself, so every look has a deadline."""
+
+    def __init__(self, driver: webdriver.Chrome, url: str) -> None:
+        self._driver = driver
+        self.go(url)
+        self._wait(lambda d: d.execute_script("return document.body.dataset.ready === 'true'"))
+
+    def go(self, url: str) -> None:
+        self._driver.get(url)
+
+    def shows(self, alert: str, state: str) -> None:
+        """Return once ``alert`` is listed in ``state``."""
+        selector = f"#alert-list [data-alert='{alert}'][data-state='{state}']"
+        self._wait(lambda d: d.find_elements(By.CSS_SELECTOR, selector))
+
+    def charts(self) -> dict[str, int]:
+        """How many series each chart draws, by its title; a chart that draws has lines or dots."""
+        script = """return [...document.querySelectorAll("figure")].map(f => [f.querySelector("h3").textContent,
+            Number(f.dataset.series), f.querySelectorAll("polyline, circle").length])"""
+        found = self._driver.execute_script(script)
+        assert all((series > 0) == (marks > 0) for _, series, marks in found), found
+        return {title: series for title, series, _ in found}
+
+    def firing(self) -> list[str]:
+        script = "return [...document.querySelectorAll('[data-state=firing]')].map(a => a.dataset.alert)"
+        return list(self._driver.execute_script(script))
+
+    def text(self, selector: str) -> str:
+        return self._driver.find_element(By.CSS_SELECTOR, selector).text
+
+    def link(self, alert: str) -> str:
+        """Where the alert's runbook is."""
+        return str(self._driver.find_element(By.CSS_SELECTOR, f"[data-alert='{alert}'] a").get_attribute("href"))
+
+    def problems(self) -> list[str]:
+        """What the browser's console says that is worse than a note."""
+        return [e["message"] for e in self._driver.get_log("browser") if e["level"] in ("SEVERE", "WARNING")]
+
+    def addresses(self) -> set[str]:
+        """Whom the page asked for anything."""
+        script = "return performance.getEntriesByType('resource').map(e => new URL(e.name).origin)"
+        return set(self._driver.execute_script(script))
+
+    def narrow(self, width: int) -> None:
+        metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+        self._driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def overflow(self) -> int:
+        """By how many pixels the page is wider than the window."""
+        return int(
+            self._driver.execute_script(
+                "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            )
+        )
+
+    def dark(self) -> None:
+        dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+        self._driver.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+
+    def screenshot(self, path: Path) -> None:
+        """The whole page, not only what the window shows."""
+        shot = self._driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
+        path.write_bytes(base64.b64decode(shot["data"]))
+
+    def _wait(self, condition):  # type: ignore[no-untyped-def]
+        return WebDriverWait(self._driver, WAIT_S, poll_frequency=0.1).until(condition)
+
+
 @contextlib.contextmanager
 def airflow_page(url: str, profile: Path) -> Iterator[AirflowPage]:
     """A fresh browser, closed at the end."""
+    with _chromium(profile) as driver:
+        yield AirflowPage(driver, url)
+
+
+@contextlib.contextmanager
+def dashboard_page(url: str, profile: Path) -> Iterator[DashboardPage]:
+    """A fresh browser on the dashboard, closed at the end."""
+    with _chromium(profile) as driver:
+        yield DashboardPage(driver, url)
+
+
+@contextlib.contextmanager
+def _chromium(profile: Path) -> Iterator[webdriver.Chrome]:
     options = webdriver.ChromeOptions()
     for flag in (*FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     options.binary_location = CHROMIUM or ""
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     try:
-        yield AirflowPage(driver, url)
+        yield driver
     finally:
         driver.quit()

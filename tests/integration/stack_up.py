@@ -18,7 +18,7 @@ import pytest
 from composer.local.airflow_api import AirflowApi
 from composer.local.places import REPOSITORY, Places
 from composer.local.ports import free_ports
-from composer.local.stack import StackInfo, running_stack
+from composer.local.running import StackInfo, running_stack
 from tests.integration.jobs.pods import UNMEASURED
 
 RUN_S = 200

@@ -13,7 +13,7 @@ from urllib3.exceptions import HTTPError
 
 from composer.local.places import tool
 from composer.local.processes import Supervisor
-from composer.local.stack import NAMESPACE, environment
+from composer.local.running import NAMESPACE, environment
 from f1_training.core.plan import job_id
 from tests.integration.stack_up import Up, succeeded, up
 

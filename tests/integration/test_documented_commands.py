@@ -74,6 +74,7 @@ MAKE: Mapping[str, str | By | TooLong] = {
     "lock": TooLong("needs the package index"),
 }
 MODULES: Mapping[str, str | By | TooLong] = {
+    "composer.monitoring.dashboard": HERE,
     "composer.monitoring.rules": HERE,
     "composer.monitoring.metrics_table": HERE,
     "composer.policy.page": HERE,
@@ -296,11 +297,17 @@ def test_the_rules_of_alerts_are_rules(tmp_path: Path) -> None:
         assert yaml.safe_load(text)["groups"][0]["rules"]
 
 
-@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed; .ci/promtool fetches it")
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed; .ci/prometheus fetches it")
 def test_prometheus_takes_the_rules(tmp_path: Path) -> None:
     assert PROMTOOL is not None
     (tmp_path / "rules.yaml").write_text(run([sys.executable, "-m", "composer.monitoring.rules"], tmp_path))
     assert "SUCCESS" in run([PROMTOOL, "check", "rules", str(tmp_path / "rules.yaml")], tmp_path)
+
+
+def test_the_dashboard_is_written_where_it_is_asked_for(tmp_path: Path) -> None:
+    said = run([sys.executable, "-m", "composer.monitoring.dashboard", str(tmp_path / "page")], tmp_path)
+    assert f"--web.user-assets={tmp_path / 'page'}" in said
+    assert (tmp_path / "page" / "index.html").exists()
 
 
 def test_the_table_of_metrics_and_the_schema_are_what_is_printed(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from f1_training.gate.gate import Change, Gate, GateState
 from tests.fakes import laps_archive
 from tests.fakes.laps_archive import changed, in_race
 from tests.fakes.receiver import Received, http_receiver
-from tests.integration import browser
+from tests.integration import browser, prometheus
+from tests.integration.prometheus import Prometheus
 from tests.integration.stack_up import Up, command, up
 
 __all__ = ["up"]
@@ -163,6 +164,23 @@ def test_data_that_still_fails_keeps_it_closed_unless_forced(up: Up) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].endswith(f"{MODEL} open by admin: known")
     assert [e.state.value for e in gate.history(MODEL)][-2:] == ["closed", "open"]
+
+
+@prometheus.needed
+@pytest.mark.usefixtures("damaged")
+def test_checks_that_failed_fire_their_alert_at_once(up: Up) -> None:
+    watch, name = Prometheus(up.info.prometheus), "data-validation-failure"
+    before = watch.firing(name, model_type=MODEL)
+    start(up, "alerted", model_type=MODEL, num_workers=1, rounds=10)
+    assert ended(up, "alerted")["validate"] == "failed"
+
+    def fires() -> bool:
+        now = watch.firing(name, model_type=MODEL)
+        return now is not None and float(now["value"]) > (float(before["value"]) if before else 0)
+
+    # Told when the task ends, scraped and looked at every 5 s.
+    eventually(fires, "it fires")
+    Gate(f"{up.places.storage_uri}/models").open(MODEL, Change(who="a test", reason="over"))
 
 
 def _asset(up: Up, name: str) -> int:

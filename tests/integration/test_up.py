@@ -7,8 +7,9 @@ import re
 import signal
 import subprocess
 import sys
-import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow.parquet as pq
@@ -17,14 +18,17 @@ from kubernetes import client, config
 
 from composer.local import airflow_server
 from composer.local.places import REPOSITORY
-from composer.local.stack import NAMESPACE
+from composer.local.running import NAMESPACE
 from f1_training.core.plan import job_id
 from f1_training.data.simulator import SeasonSet, simulate
-from tests.integration import browser
+from tests.integration import browser, prometheus
+from tests.integration.prometheus import Prometheus, eventually
 from tests.integration.stack_up import RUN_S, Up, command, made, succeeded, up
 
 __all__ = ["up"]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+#: Enough that a chief trains for long after it was looked at.
+ROUNDS = 3000
 
 
 def test_it_says_where_it_is_and_how_to_log_in(up: Up) -> None:
@@ -66,10 +70,23 @@ def test_a_run_triggered_by_hand_in_the_browser_turns_green(up: Up, tmp_path: Pa
     assert (result["workers"], result["rounds"] <= 20) == (2, True)
 
 
+@dataclass(frozen=True)
+class Killed:
+    """A run whose first two chiefs were killed, and what was seen while it trained."""
+
+    job_id: str
+    pages: str
+    tasks: list[dict[str, Any]]
+    scraped: list[dict[str, str]]
+    alert: dict[str, Any]
+
+
+def manifests(up: Up, job_id: str) -> set[Path]:
+    return set((up.places.root / "storage").rglob(f"checkpoints/{job_id}/**/manifest.json"))
+
+
 def chief_of(up: Up, job_id: str) -> psutil.Process | None:
-    """The chief's pod, once a round is committed."""
-    if not list((up.places.root / "storage").rglob(f"checkpoints/{job_id}/**/manifest.json")):
-        return None
+    """The chief's pod."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if "trainer.chief" in process.cmdline() and process.environ().get("TRAINING_JOB_ID") == job_id:
@@ -77,34 +94,86 @@ def chief_of(up: Up, job_id: str) -> psutil.Process | None:
     return None
 
 
-def test_a_run_whose_chief_is_killed_tries_again_by_itself(up: Up) -> None:
+def committing_chief(up: Up, job_id: str, before: set[Path]) -> psutil.Process:
+    """The chief, once a round is committed that is not one of ``before``."""
+    eventually(lambda: manifests(up, job_id) - before, "a round is committed", within_s=RUN_S)
+    return eventually(lambda: chief_of(up, job_id), "its chief is there")
+
+
+@pytest.fixture(scope="module")
+def killed(up: Up) -> Killed:
+    """A run that is on its third chief until its alert fires, and then to its end."""
     up.api.call("PATCH", "/dags/f1_training?update_mask=is_paused", {"is_paused": False})
-    asked = {"model_type": "tire_degradation", "num_workers": 1, "rounds": 3000, "early_stopping_rounds": 0}
+    asked = {"model_type": "tire_degradation", "num_workers": 1, "rounds": ROUNDS, "early_stopping_rounds": 0}
     up.api.call(
         "POST", "/dags/f1_training/dagRuns", {"logical_date": None, "dag_run_id": "chief-killed", "conf": asked}
     )
-    job, end = job_id("f1_training", "chief-killed", "tire_degradation"), time.monotonic() + RUN_S
-    while (chief := chief_of(up, job)) is None:
-        assert time.monotonic() < end, "no round was committed in time"
-        time.sleep(0.05)
+    job, watch = job_id("f1_training", "chief-killed", "tire_degradation"), Prometheus(up.info.prometheus)
+    chief, scraped, alert = committing_chief(up, job, set()), [], {}
     pages = command("composer.local.metrics", environment=up.environment).stdout
+    if up.info.prometheus:
+        scraped = eventually(lambda: watch.series(f'{{job_id="{job}"}}'), "Prometheus has scraped its pod")
+    for _ in range(2):
+        os.killpg(chief.pid, signal.SIGKILL)
+        chief.wait(20)
+        chief = committing_chief(up, job, manifests(up, job))
+    if up.info.prometheus:
+        alert = eventually(lambda: watch.firing("chief-restarts", job_id=job), "a third chief fires")
+    return Killed(job_id=job, pages=pages, tasks=succeeded(up, "chief-killed"), scraped=scraped, alert=alert)
+
+
+def test_a_run_whose_chiefs_are_killed_tries_again_by_itself(up: Up, killed: Killed) -> None:
     status = re.search(
-        r'^training_job_status\{model_type="tire_degradation",status="running"\} (\d)$', pages, re.MULTILINE
+        r'^training_job_status\{model_type="tire_degradation",status="running"\} (\d)$', killed.pages, re.MULTILINE
     )
-    assert status is not None, pages
+    assert status is not None, killed.pages
     assert status[1] == "1"
-    assert f'training_worker_memory_usage_bytes{{job_id="{job}",worker_index="0"}}' in pages
-    os.killpg(chief.pid, signal.SIGKILL)
-    (train,) = (t for t in succeeded(up, "chief-killed") if t["task_id"] == "model.train.train")
-    assert train["try_number"] == 2
+    assert f'training_worker_memory_usage_bytes{{job_id="{killed.job_id}",worker_index="0"}}' in killed.pages
+    (train,) = (t for t in killed.tasks if t["task_id"] == "model.train.train")
+    assert train["try_number"] == 3
     trained = up.api.xcom("f1_training", "chief-killed", "model.train.train", 0)
-    assert (trained["attempt"], trained["resumed"], trained["rounds"]) == (2, True, 3000)
+    assert (trained["attempt"], trained["resumed"], trained["rounds"]) == (3, True, ROUNDS)
     log = up.api.task_log("f1_training", "chief-killed", {**train, "try_number": 1})
     assert "decision: retry in 5 s: ChiefLost, retry 1 of 3, as before" in log
     said = command("composer.runs", environment=up.environment).stdout.splitlines()
-    first, second = (line for line in said if line.startswith("chief-killed") and "train[0]" in line)
+    first, second, third = (line for line in said if line.startswith("chief-killed") and "train[0]" in line)
     assert re.search(r"train\[0\] +1 +failed .* ChiefLost +retry in 5 s: ChiefLost, retry 1 of 3, as before$", first)
-    assert re.search(r"train\[0\] +2 +succeeded ", second)
+    assert re.search(r"train\[0\] +2 +failed .* ChiefLost +retry in \d+ s: ChiefLost, retry 2 of 3, as before$", second)
+    assert re.search(r"train\[0\] +3 +succeeded ", third)
+
+
+@prometheus.needed
+def test_prometheus_shows_what_trains_and_fires_on_the_third_chief(up: Up, killed: Killed) -> None:
+    assert {s["namespace"] for s in killed.scraped} == {NAMESPACE}
+    names = {s["__name__"] for s in killed.scraped}
+    assert {"training_progress_iterations_completed", "training_worker_cpu_utilization"} <= names
+    assert killed.alert["labels"]["severity"] == "warning"
+    assert float(killed.alert["value"]) == 2
+    watch = Prometheus(up.info.prometheus)
+    # Airflow's side, told by the process of a task that ended.
+    retries = 'training_job_retry_count{failure_reason="ChiefLost"}'
+    ((_, count),) = (found["value"] for found in watch.ask("query", query=retries)["result"])
+    assert float(count) >= 2
+    assert eventually(lambda: watch.series('training_job_finished{status="succeeded"}'), "its end is counted")
+    eventually(lambda: watch.rule("chief-restarts")["state"] == "inactive", "it is over with the run")
+
+
+@prometheus.needed
+@pytest.mark.browser
+@pytest.mark.skipif(bool(browser.MISSING), reason=browser.MISSING)
+def test_the_dashboard_shows_the_run(up: Up, killed: Killed, tmp_path: Path) -> None:
+    (address,) = (line.split()[1] for line in up.said.splitlines() if line.startswith("dashboard"))
+    ended = 'training_job_finished{status="succeeded"}'
+    eventually(lambda: Prometheus(up.info.prometheus).series(ended), "its end is counted")
+    with browser.dashboard_page(address, tmp_path / "profile") as page:
+        page.screenshot(up.places.folder("screenshots") / "dashboard.png")
+        drawn = page.charts()
+        assert page.problems() == []
+        assert page.addresses() == {up.info.prometheus}
+    empty = {title for title, series in drawn.items() if not series}
+    untold = {"Month to date, and its budget", "What runs have cost"}
+    # One worker trains alone: no group is there to be lost.
+    assert empty == {*untold, "Recoveries of an attempt", "Time to recover, on average"}
 
 
 def readme_block(language: str, mark: str) -> str:

@@ -119,7 +119,7 @@ def run(tmp_path: Path, *arguments: str, **files: object) -> subprocess.Complete
     return subprocess.run([PROMTOOL, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60)
 
 
-needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed; .ci/promtool fetches it")
+needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed; .ci/prometheus fetches it")
 
 
 @needs_promtool

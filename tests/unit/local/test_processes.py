@@ -48,6 +48,15 @@ GRANDCHILD = """
 """
 
 
+def test_what_is_not_vital_may_end(tmp_path: Path) -> None:
+    with Supervisor(tmp_path) as supervisor:
+        child = supervisor.start("extra", ["false"], ENV, tmp_path, vital=False)
+        child.process.wait(10)
+        supervisor.check()
+        with pytest.raises(ProcessFailedError, match="extra ended with code 1"):
+            child.check()
+
+
 def test_stops_what_ignores_sigterm_and_what_it_left_behind(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     supervisor = Supervisor(tmp_path, grace_s=0.2)

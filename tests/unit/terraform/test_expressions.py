@@ -34,6 +34,8 @@ def value(source: str) -> Any:
         ('{ for name, range in var.ranges : "x-${name}" => range }', {"x-pods": "10.0.0.0/8"}),
         ('{ a = 1, (var.name) = 2, "b" : [3,] }', {"a": 1, "f1": 2, "b": [3]}),
         ("merge([{ a = 1 }, { a = 2, b = 3 }]...)", {"a": 2, "b": 3}),
+        ("flatten([[1, [2]], [], 3])", [1, 2, 3]),
+        ("sum(concat([0], slice([4, 5, 6], 0, 2))) + ceil(3 / 2)", 11),
         ('can(regex("^f", var.name))', True),
         ('can(regex("^g", var.name))', False),
         ('can(var.ranges["services"])', False),

@@ -2,14 +2,17 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
 import yaml
 
+from composer.monitoring.dashboard import DASHBOARD, read_dashboard
 from composer.monitoring.rules import for_cloud_monitoring, read_alerts
 from composer.policy.page import REPOSITORY
 from tests.fakes.infrastructure import of_type, one
 
+BOARD = read_dashboard(DASHBOARD.read_text())
 ALERTS = yaml.safe_load((REPOSITORY / "composer" / "monitoring" / "alerts.yaml").read_text())["alerts"]
 RULES = {rule.name: rule for rule in read_alerts((REPOSITORY / "composer" / "monitoring" / "alerts.yaml").read_text())}
 
@@ -81,10 +84,32 @@ def test_somebody_is_told_of_every_alert_and_of_the_budget() -> None:
     assert one("google_billing_budget").one("all_updates_rule")["monitoring_notification_channels"] == channels
 
 
+def test_the_dashboard_has_every_chart_of_the_file_on_the_metrics_that_google_s_client_writes() -> None:
+    tiles = _layout()["tiles"]
+    charts = {t["widget"]["title"]: t["widget"]["xyChart"] for t in tiles if "xyChart" in t["widget"]}
+    assert set(charts) == {chart.title for chart in BOARD.charts}
+    for chart in BOARD.charts:
+        (drawn,) = charts[chart.title]["dataSets"]
+        query = for_cloud_monitoring(chart.query.replace("${rate_window}", BOARD.rate_window))
+        assert drawn["timeSeriesQuery"] == {"prometheusQuery": query, "unitOverride": chart.unit}
+    headings = [t["widget"]["title"] for t in sorted(tiles, key=lambda t: t["yPos"]) if "sectionHeader" in t["widget"]]
+    assert headings == [section.title for section in BOARD.sections]
+
+
+def test_each_chart_is_below_its_section_s_heading() -> None:
+    order = sorted(_layout()["tiles"], key=lambda t: (t["yPos"], t["xPos"]))
+    wanted = [title for s in BOARD.sections for title in (s.title, *(chart.title for chart in s.charts))]
+    assert [t["widget"]["title"] for t in order] == [*wanted, "Errors"]
+
+
 def test_the_dashboard_is_a_grid_without_gaps() -> None:
-    layout = json.loads(one("google_monitoring_dashboard")["dashboard_json"])["mosaicLayout"]
+    layout = _layout()
     cells = [(x, y) for t in layout["tiles"] for x in _span(t, "x", "width") for y in _span(t, "y", "height")]
     assert len(cells) == len(set(cells)) == layout["columns"] * (max(y for _, y in cells) + 1)
+
+
+def _layout() -> Any:
+    return json.loads(one("google_monitoring_dashboard")["dashboard_json"])["mosaicLayout"]
 
 
 def _span(tile: dict[str, int], at: str, size: str) -> range:

@@ -1,37 +1,50 @@
-# What is going on now: pods, what they use, what is stored, and what failed.
+# What is going on now, and what failed. What charts there are is data: composer/monitoring/dashboard.yaml.
 
 locals {
-  charts = [
-    { title = "Pods by phase", query = "sum by (phase) (kube_pod_status_phase{namespace=\"f1-training\"})" },
-    { title = "CPUs in use, by pod", query = "sum by (pod) (rate(container_cpu_usage_seconds_total{namespace=\"f1-training\"}[5m]))" },
-    { title = "Memory in use, by pod", query = "sum by (pod) (container_memory_working_set_bytes{namespace=\"f1-training\"})" },
-    { title = "Nodes", query = "count(kubernetes_io:node_cpu_allocatable_cores{monitored_resource=\"k8s_node\"})" },
-    { title = "Bytes stored, by bucket", query = "sum by (bucket_name) (storage_googleapis_com:storage_v2_total_bytes{monitored_resource=\"gcs_bucket\"})" },
-    { title = "Bytes billed by BigQuery", query = "sum(rate(bigquery_googleapis_com:query_statement_scanned_bytes_billed[1h]))" },
-  ]
-  width = 6
-  tiles = [
-    for i, chart in local.charts : {
-      xPos   = (i % 2) * local.width
-      yPos   = floor(i / 2) * 4
-      width  = local.width
-      height = 4
-      widget = {
-        title = chart.title
-        xyChart = {
-          dataSets = [{
-            plotType        = "LINE"
-            timeSeriesQuery = { prometheusQuery = chart.query }
-          }]
-        }
-      }
+  dashboard_file = "${path.module}/../../../monitoring/dashboard.yaml"
+  dashboard      = yamldecode(templatefile(local.dashboard_file, { rate_window = yamldecode(file(local.dashboard_file)).rate_window }))
+  # Two charts a row, below a heading of one row; where a section's last chart is alone, it is as wide as two.
+  heading = 1
+  height  = 4
+  width   = 6
+  heights = [for section in local.dashboard.sections : local.heading + ceil(length(section.charts) / 2) * local.height]
+  tops    = [for i, section in local.dashboard.sections : sum(concat([0], slice(local.heights, 0, i)))]
+  headings = [
+    for i, section in local.dashboard.sections : {
+      xPos   = 0
+      yPos   = local.tops[i]
+      width  = 2 * local.width
+      height = local.heading
+      widget = { title = section.title, sectionHeader = { dividerBelow = true } }
     }
   ]
+  charts = flatten([
+    for i, section in local.dashboard.sections : [
+      for j, chart in section.charts : {
+        xPos   = (j % 2) * local.width
+        yPos   = local.tops[i] + local.heading + floor(j / 2) * local.height
+        width  = j % 2 == 0 && j == length(section.charts) - 1 ? 2 * local.width : local.width
+        height = local.height
+        widget = {
+          title = chart.title
+          xyChart = {
+            dataSets = [{
+              plotType = "LINE"
+              timeSeriesQuery = {
+                prometheusQuery = replace(chart.query, "training_", "${var.metric_prefix}training_")
+                unitOverride    = chart.unit
+              }
+            }]
+          }
+        }
+      }
+    ]
+  ])
   logs_tile = {
     xPos   = 0
-    yPos   = 12
-    width  = 12
-    height = 4
+    yPos   = sum(local.heights)
+    width  = 2 * local.width
+    height = local.height
     widget = {
       title     = "Errors"
       logsPanel = { filter = local.logs["errors"].filter }
@@ -44,6 +57,6 @@ resource "google_monitoring_dashboard" "training" {
 
   dashboard_json = jsonencode({
     displayName  = "f1-training"
-    mosaicLayout = { columns = 12, tiles = concat(local.tiles, [local.logs_tile]) }
+    mosaicLayout = { columns = 12, tiles = concat(local.headings, local.charts, [local.logs_tile]) }
   })
 }
