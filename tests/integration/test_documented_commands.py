@@ -55,6 +55,7 @@ MAKE: Mapping[str, str | By | TooLong] = {
     "score": By(UP, 'made("score", '),
     "runs": By(UP, '"composer.runs"'),
     "models": HERE,
+    "costs": HERE,
     "new-model": By("tests/unit/composer/test_new_model.py", '["make", "new-model"]'),
     "preflight": By(UP, '"composer.preflight"'),
     "gate": By("tests/integration/test_gate.py", '"composer.gate"'),
@@ -242,6 +243,7 @@ class Ends:
 
 EXECUTED = [
     Ends("make models", 0, "no model is registered below "),
+    Ends("make costs", 0, "tire_degradation  4"),
     Ends("make runs", 2, "nothing is up: start it with `make up`"),
     Ends("make metrics", 2, "nothing is up: start it with `make up`"),
     Ends("make down", 0, "nothing is up"),

@@ -95,7 +95,9 @@ def test_every_link_leads_somewhere(name: str) -> None:
 
 @pytest.mark.parametrize("name", page_names())
 def test_every_path_and_module_that_is_named_is_there(name: str) -> None:
-    assert [*path_problems(page(name)), *module_problems(page(name))] == []
+    # Google's permissions look like modules: composer.environments.get.
+    modules = module_problems(page(name)) if name != "docs/permissions.md" else ()
+    assert [*path_problems(page(name)), *modules] == []
 
 
 @pytest.mark.parametrize(
