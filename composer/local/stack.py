@@ -218,10 +218,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--port", type=int, required=True)
     arguments = parser.parse_args()
-    stop = threading.Event()
+    up, stop = threading.Event(), threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
+        again = stop.is_set()
         stop.set()
+        # Coming up takes minutes on a busy machine, and whoever changed their mind does not wait for it.
+        if not up.is_set() and not again:
+            raise KeyboardInterrupt
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
@@ -233,8 +237,12 @@ def main() -> int:
             stack.start_airflow()
             stack.wait_for_airflow()
             stack.announce()
+            up.set()
             print("ready", flush=True)
             stop.wait()
+    except KeyboardInterrupt:
+        print("stopped before it was up", file=sys.stderr)
+        return os.EX_TEMPFAIL
     except (PortInUseError, ProcessFailedError, StackInUseError, TimeoutError) as e:
         print(f"error: {e}", file=sys.stderr)
         return os.EX_UNAVAILABLE
