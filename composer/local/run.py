@@ -22,7 +22,7 @@ from composer.local.ports import PortInUseError, require_free
 from composer.local.processes import ProcessFailedError
 from composer.local.progress import TrainingProgress
 from composer.local.request import RequestError, RunRequest, add_arguments, read_request
-from composer.local.running import StackInfo, running_stack
+from composer.local.running import StackGoneError, StackInfo, require_up, running_stack
 from composer.local.stack import StackInUseError, new_stack
 from f1_training.data.good import DAG_ID as DATA_DAG_ID
 
@@ -45,10 +45,10 @@ class Launcher:
 
     def run(self, port: int | None) -> None:
         """Everything, on the stack that is up, or else on one that lives as long as the run."""
-        info = running_stack(self._places)
-        if info is not None:
-            self._say(f"using the stack that is up at {info.airflow}")
-            self._bring_and_train(info, info.api(self._places), lambda: None)
+        found = running_stack(self._places)
+        if found is not None:
+            self._say(f"using the stack that is up at {found.airflow}")
+            self._bring_and_train(found, found.api(self._places), lambda: require_up(self._places, found))
             return
         with new_stack(self._places, port=port) as stack:
             with self._phase("start"):
@@ -190,7 +190,7 @@ def main() -> int:
         return _fail(f"LAPS: {e}", e.exit_code)
     except RequestError as e:
         return _fail(str(e), os.EX_USAGE)
-    except (PortInUseError, StackInUseError) as e:
+    except (PortInUseError, StackGoneError, StackInUseError) as e:
         return _fail(str(e), os.EX_UNAVAILABLE)
     except (RunFailedError, data_run.DataRefusedError, ProcessFailedError, TimeoutError, AirflowApiError) as e:
         return _fail(str(e), os.EX_SOFTWARE)

@@ -20,6 +20,10 @@ NAMESPACE = "f1-training"
 SERVED = "tire_degradation"
 
 
+class StackGoneError(Exception):
+    """The stack that somebody works with is not up any more."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StackInfo:
     """Where a running stack answers. ``pid`` is the process that holds it up.
@@ -58,6 +62,17 @@ def running_stack(places: Places) -> StackInfo | None:
         if "composer.local" in " ".join(psutil.Process(info.pid).cmdline()):
             return info
     return None
+
+
+def require_up(places: Places, info: StackInfo) -> None:
+    """Return while the stack is up that ``info`` describes.
+
+    Raises:
+        StackGoneError: it was stopped, or another one is up in its place.
+    """
+    now = running_stack(places)
+    if now is None or now.pid != info.pid:
+        raise StackGoneError(f"the stack at {info.airflow} was stopped meanwhile: start it again with `make up`")
 
 
 def environment(places: Places, info: StackInfo) -> dict[str, str]:
