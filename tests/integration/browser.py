@@ -50,13 +50,17 @@ class AirflowPage:
         self._driver.get(f"{self._url}/dags/{dag_id}")
         self._find("[data-testid=trigger-dag-button]").click()
         for name, value in params.items():
-            self._type(self._find(f"input[name=element_{name}]"), value)
+            self._fill_in(name, value)
         self._find("[role=dialog] button[id$='trigger:advancedOptions'], button[id$='trigger:advancedOptions']").click()
         self._type(self._find("input[name=dagRunId]"), run_id)
         submit = self._find("[data-testid=trigger-dag-submit]")
         self._wait(lambda _: submit.is_enabled())
         submit.click()
         self._wait(lambda d: not d.find_elements(By.CSS_SELECTOR, "[data-testid=trigger-dag-submit]"))
+
+    def leave(self) -> None:
+        """Look at nothing: a page of a run that goes on keeps a core busy."""
+        self._driver.get("about:blank")
 
     def approve(self, dag_id: str, run_id: str, task_id: str) -> None:
         """Press *Approve* on the task's page of required actions."""
@@ -86,6 +90,16 @@ class AirflowPage:
         element = self._wait(visible)
         self._driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
         return element
+
+    def _fill_in(self, name: str, value: str) -> None:
+        field = self._find(f"input[name=element_{name}]:not([type=hidden]), #element_{name} input")
+        if field.get_attribute("name"):
+            return self._type(field, value)
+        # One of several: what is typed chooses it.
+        field.send_keys(value, Keys.ENTER)
+        chosen = self._driver.find_element(By.CSS_SELECTOR, f"input[type=hidden][name=element_{name}]")
+        self._wait(lambda _: chosen.get_attribute("value") == value)
+        return None
 
     def _type(self, element: WebElement, text: str) -> None:
         element.send_keys(Keys.CONTROL, "a")

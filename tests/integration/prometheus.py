@@ -19,7 +19,7 @@ def eventually(look: Callable[[], Any], what: str, within_s: float = 40.0) -> An
     end = time.monotonic() + within_s
     while not (found := look()):
         assert time.monotonic() < end, f"not in time: {what}"
-        time.sleep(0.1)
+        time.sleep(0.5)
     return found
 
 

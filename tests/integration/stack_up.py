@@ -95,7 +95,7 @@ def succeeded(up: Up, run_id: str, within_s: float = RUN_S) -> list[dict[str, An
         if run is not None and run["state"] in ("success", "failed"):
             break
         assert time.monotonic() < end, f"{run_id} did not end in time"
-        time.sleep(0.5)
+        time.sleep(1.0)
     tasks = up.api.task_instances("f1_training", run_id)
     # Nothing is asked where no gate was closed, and only a new champion is served.
     skipped = ("ask_to_open", ".serve", "_to_vertex")

@@ -32,7 +32,7 @@ def eventually(look: Callable[[], Any], what: str) -> Any:
     end = time.monotonic() + STEP_S
     while not (found := look()):
         assert time.monotonic() < end, f"not in time: {what}"
-        time.sleep(0.2)
+        time.sleep(1.0)
     return found
 
 
