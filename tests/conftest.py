@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-
 #: Files that take minutes and wait for most of them, each with a stack of its own: what else there is runs beside them.
-FIRST = ("test_up.py", "test_gate.py")
+FIRST = ("integration/test_up.py", "integration/test_gate.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -14,7 +13,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Parameters from a set are refused: each of xdist's workers would collect them in an order of its own.
     """
-    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+
+    def place(item: pytest.Item) -> int:
+        name = "/".join(item.path.parts[-2:])
+        return FIRST.index(name) if name in FIRST else len(FIRST)
+
+    items.sort(key=place)
     for item in items:
         for mark in item.iter_markers("parametrize"):
             if len(mark.args) > 1 and isinstance(mark.args[1], set | frozenset):
