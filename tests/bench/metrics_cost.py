@@ -89,11 +89,18 @@ def measure(bench: Bench, wanted: Sequence[str]) -> Iterator[Figure]:
             took[measured].append(ran.wall_s)
             cpu[measured].append(ran.cpu_s(forming=True))
             say(f"metrics {'on' if measured else 'off'}, {turn + 1}/{bench.samples}: {took[measured][-1]:.2f} s")
-    on, off = statistics.median(took[True]), statistics.median(took[False])
+    # What else the machine does drifts over minutes; the two runs of a turn follow each other.
+    turns = [on / off for on, off in zip(took[True], took[False], strict=True)]
     in_cpu = statistics.median(cpu[True]) / statistics.median(cpu[False]) - 1
-    samples = {"on": took[True], "off": took[False], "cost_in_cpu": round(in_cpu, 4), "arrived": arrived}
+    samples = {
+        "on": took[True],
+        "off": took[False],
+        "turns": [round(turn - 1, 4) for turn in turns],
+        "cost_in_cpu": round(in_cpu, 4),
+        "arrived": arrived,
+    }
     note = f"{sample.rows} rows x {len(sample.features)}, depth 8, {rounds} rounds, 2 workers; {COMES_BACK:.0f} s of outage"
-    yield from (Figure(figure=name, value=on / off - 1, samples=samples, note=note) for name in wanted)
+    yield from (Figure(figure=name, value=statistics.median(turns) - 1, samples=samples, note=note) for name in wanted)
 
 
 def _through_an_outage(bench: Bench, plan: RunPlan, snapshot: Any) -> tuple[Ran, dict[str, Any]]:
