@@ -31,7 +31,6 @@ from trainer.contract import (
 
 __all__ = ["snapshot", "snapshot_file", "storage_port"]
 SEGMENT = 50
-CHAOS = pytest.mark.chaos
 #: Small trees: ranks that share two cores with those of another test wait for each other once a level.
 PARAMS: dict[Engine, dict[str, Any]] = {
     Engine.XGBOOST: {"max_depth": 4, "learning_rate": 0.02, "subsample": 0.8, "colsample_bytree": 0.7},
@@ -44,8 +43,6 @@ STEADY: dict[Engine, dict[str, Any]] = {
     Engine.LIGHTGBM: {"num_leaves": 15, "learning_rate": 0.02},
 }
 BOTH = pytest.mark.parametrize("engine", Engine)
-#: The other engine recovers in the same way, or is tested so elsewhere: it is left to the long form.
-XGBOOST_FIRST = pytest.mark.parametrize("engine", [Engine.XGBOOST, pytest.param(Engine.LIGHTGBM, marks=CHAOS)])
 COLUMNS = ("fault", "engine", "detected_s", "recovered_s", "rounds_lost", "same_bytes")
 Wanted = Callable[..., TrainingSpec]
 Start = Callable[..., Run]

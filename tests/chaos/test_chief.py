@@ -31,6 +31,7 @@ def test_a_killed_chief_is_followed_by_one_that_goes_on(
     assert report.sha256 == undisturbed(engine=engine).sha256
 
 
+@pytest.mark.chaos
 def test_a_chief_that_is_told_to_stop_commits_what_is_trained(
     start: Start, wanted: Wanted, undisturbed: Undisturbed, survived: Survived
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.cluster import Report
-from tests.chaos.conftest import BOTH, SEGMENT, STEADY, XGBOOST_FIRST, Start, Wanted, rounds_lost
+from tests.chaos.conftest import BOTH, SEGMENT, STEADY, Start, Wanted, rounds_lost
 from trainer.contract import CheckpointPolicy, Engine, FailureReason, GroupChange, Limits
 
 pytestmark = pytest.mark.timeout(180)
@@ -34,7 +34,8 @@ def test_a_killed_worker_that_is_replaced_changes_nothing(
     assert report.sha256 == undisturbed(engine=engine).sha256
 
 
-@XGBOOST_FIRST
+@pytest.mark.chaos
+@BOTH
 def test_survivors_of_a_killed_worker_reach_the_same_error(
     start: Start, wanted: Wanted, undisturbed: Undisturbed, survived: Survived, engine: Engine
 ) -> None:

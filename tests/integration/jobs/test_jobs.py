@@ -61,7 +61,8 @@ def finish(launcher: Launcher, spec: TrainingSpec) -> tuple[bytes, TrainingResul
     return read_result(spec)
 
 
-@pytest.mark.parametrize("engine", [pytest.param(Engine.XGBOOST, marks=pytest.mark.chaos), Engine.LIGHTGBM])
+@pytest.mark.chaos
+@pytest.mark.parametrize("engine", Engine)
 def test_a_job_whose_chief_was_killed_ends_with_the_same_bytes(
     launcher: Launcher, make_spec: Make, engine: Engine
 ) -> None:
@@ -90,7 +91,7 @@ def test_a_job_whose_chief_was_killed_ends_with_the_same_bytes(
     assert (last.change, last.round, last.epoch) == (GroupChange.RESUMED, committed, 2)
 
 
-@pytest.mark.parametrize("engine", Engine)
+@pytest.mark.parametrize("engine", [pytest.param(Engine.XGBOOST, marks=pytest.mark.chaos), Engine.LIGHTGBM])
 def test_survivors_of_a_killed_worker_go_on_and_its_successor_joins_them(
     launcher: Launcher, make_spec: Make, engine: Engine, snapshot_file: Path
 ) -> None:

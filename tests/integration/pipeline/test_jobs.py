@@ -77,7 +77,7 @@ def job(cluster: Cluster, tmp_path: Path) -> Callable[..., Job]:
     return made
 
 
-def eventually(condition: Callable[[], bool], within_s: float = 20.0) -> None:
+def eventually(condition: Callable[[], bool], within_s: float = 90.0) -> None:
     end = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < end, f"not within {within_s} s"

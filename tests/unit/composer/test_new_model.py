@@ -115,7 +115,7 @@ def test_a_folder_that_is_not_there_is_named(
 
 def test_nothing_else_lists_the_models() -> None:
     """Adding a model is adding a file: the code names none, but for the default of a command line."""
-    defaults = {f"composer/local/{name}.py" for name in ("score", "request", "stack")}
+    defaults = {f"composer/local/{name}.py" for name in ("score", "request", "running")}
     places = ("plugins", "trainer", "dags", "composer", "include")
     files = [path for place in places for path in (REPOSITORY / place).rglob("*") if path.suffix in (".py", ".sql")]
     assert files
