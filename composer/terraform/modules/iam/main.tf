@@ -49,14 +49,7 @@ locals {
     "staging/airflow"    = { dataset = "staging", account = "airflow", role = "roles/bigquery.dataEditor" }
     "evaluation/airflow" = { dataset = "evaluation", account = "airflow", role = "roles/bigquery.dataEditor" }
   }
-  project_grants = merge(local.always_granted, local.granted_for_metrics)
-  # Pods write to Cloud Monitoring only where the setting metrics.exporters says so.
-  granted_for_metrics = contains(var.metrics_exporters, "cloud_monitoring") ? {
-    "airflow/metrics"   = { account = "airflow", role = "roles/monitoring.metricWriter" }
-    "trainer/metrics"   = { account = "trainer", role = "roles/monitoring.metricWriter" }
-    "evaluator/metrics" = { account = "evaluator", role = "roles/monitoring.metricWriter" }
-  } : {}
-  always_granted = {
+  project_grants = {
     # Without it Composer refuses the account. It is wide; composer/terraform/README.md says what that leaves.
     "airflow/worker"  = { account = "airflow", role = "roles/composer.worker" }
     "airflow/queries" = { account = "airflow", role = "roles/bigquery.jobUser" }
@@ -134,6 +127,15 @@ resource "google_storage_bucket_iam_member" "of" {
   bucket = var.buckets[each.value.bucket]
   role   = each.value.role
   member = google_service_account.of[each.value.account].member
+}
+
+# Pods write to Cloud Monitoring only where the setting metrics.exporters says so.
+resource "google_project_iam_member" "metrics" {
+  for_each = toset(contains(var.metrics_exporters, "cloud_monitoring") ? ["airflow", "trainer", "evaluator"] : [])
+
+  project = var.project_id
+  role    = "roles/monitoring.metricWriter"
+  member  = google_service_account.of[each.key].member
 }
 
 resource "google_storage_bucket_iam_member" "landing" {
