@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from composer.monitoring.dashboard import anchor
+
 REPOSITORY = Path(__file__).parents[2]
 PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/*.md", "composer/*/README.md")
 
@@ -95,7 +97,7 @@ class Page:
         """What links may name after a ``#``, as GitHub and GitLab make it of headings."""
         found: set[str] = set()
         for heading in self.headings:
-            plain = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+            plain = anchor(heading)
             number = next(n for n in range(99) if (f"{plain}-{n}" if n else plain) not in found)
             found.add(f"{plain}-{number}" if number else plain)
         return found

@@ -1,10 +1,8 @@
 """Prometheus as its API answers, for tests that wait for what it saw."""
 
 import json
-import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +11,6 @@ import pytest
 from composer.local import monitoring
 
 needed = pytest.mark.skipif(monitoring.program() is None, reason=monitoring.HOW)
-
-
-def eventually(look: Callable[[], Any], what: str, within_s: float = 40.0) -> Any:
-    end = time.monotonic() + within_s
-    while not (found := look()):
-        assert time.monotonic() < end, f"not in time: {what}"
-        time.sleep(0.5)
-    return found
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Airflow's own processes are killed while a job trains: the run turns green, and its job was started once."""
 
 import contextlib
+import functools
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import psutil
@@ -15,19 +15,13 @@ from composer.local.places import tool
 from composer.local.processes import Supervisor
 from composer.local.running import NAMESPACE, environment
 from f1_training.core.plan import job_id
+from tests import waiting
 from tests.integration.stack_up import Up, succeeded, up
 
 __all__ = ["up"]
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(900)]
 RUN_ID, STEP_S = "airflow-killed", 150.0
-
-
-def eventually(look: Callable[[], Any], what: str) -> Any:
-    end = time.monotonic() + STEP_S
-    while not (found := look()):
-        assert time.monotonic() < end, f"not in time: {what}"
-        time.sleep(0.1)
-    return found
+eventually = functools.partial(waiting.eventually, within_s=STEP_S)
 
 
 @contextlib.contextmanager

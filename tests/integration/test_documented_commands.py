@@ -23,6 +23,7 @@ import psutil
 import pytest
 import yaml
 
+from composer.local.monitoring import program
 from tests.bench.scale import NEEDED
 from tests.fakes.documentation import REPOSITORY, Command, block_lines, command, named_tests, page, page_names, parse
 from tests.fakes.run_plan import settings
@@ -92,7 +93,7 @@ READ = {
     "F1_TEST_IMAGE": "tests/contract/kubernetes/place.py",
     "UPDATE_GOLDEN": "tests/unit/kubernetes/test_manifests.py",
 }
-PROMTOOL = shutil.which("promtool", path=f"{REPOSITORY / 'var/tools'}:/usr/local/bin:/usr/bin")
+PROMTOOL = program("promtool")
 FIXES = "mark it (see tests/fakes/documentation.py), or add a line to the tables of this test"
 
 

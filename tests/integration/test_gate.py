@@ -1,8 +1,8 @@
 """Damaged data, from the first failed run to the approval, on a real Airflow: nobody trains on it in between."""
 
+import functools
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from google.cloud import bigquery
 
 from composer.local import airflow_server, laps
 from f1_training.gate.gate import Change, Gate, GateState
+from tests import waiting
 from tests.fakes import laps_archive
 from tests.fakes.laps_archive import changed, in_race
 from tests.fakes.receiver import Received, http_receiver
@@ -26,14 +27,7 @@ __all__ = ["up"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 MODEL, STEP_S = "tire_degradation", 90.0
 ASKED = f"closed__{MODEL}__damaged"
-
-
-def eventually(look: Callable[[], Any], what: str) -> Any:
-    end = time.monotonic() + STEP_S
-    while not (found := look()):
-        assert time.monotonic() < end, f"not in time: {what}"
-        time.sleep(1.0)
-    return found
+eventually = functools.partial(waiting.eventually, within_s=STEP_S, every_s=1.0)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -21,7 +21,8 @@ from composer.local.places import Places
 from composer.local.ports import free_ports
 from composer.local.processes import Supervisor
 from tests.integration import browser
-from tests.integration.prometheus import Prometheus, eventually, needed
+from tests.integration.prometheus import Prometheus, needed
+from tests.waiting import eventually
 from trainer.metrics.exposition import exposition
 from trainer.metrics.registry import Registry
 

@@ -23,8 +23,9 @@ from f1_training.core.plan import job_id
 from f1_training.data.simulator import SeasonSet, simulate
 from tests.fakes import documentation
 from tests.integration import browser, prometheus
-from tests.integration.prometheus import Prometheus, eventually
+from tests.integration.prometheus import Prometheus
 from tests.integration.stack_up import RUN_S, Up, command, made, succeeded, up
+from tests.waiting import eventually
 
 __all__ = ["up"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

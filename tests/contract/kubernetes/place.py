@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import textwrap
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from f1_training.kubernetes.names import OURS, AttemptRef, Purpose, attempt_ref
 from f1_training.kubernetes.settings import job_settings
 from f1_training.kubernetes.status import JobStatus, job_status
 from tests.fakes.run_plan import RUN, settings, training_snapshot
+from tests.waiting import eventually
 from trainer.contract import Catalogue, FailureReason, Outcome, read_catalogue
 from trainer.contract.resources import Resources
 
@@ -71,11 +71,8 @@ class Place:
 
     def eventually(self, look: Callable[[], Any], what: str) -> Any:
         """What ``look`` finds, once it finds something."""
-        end = time.monotonic() + (STAND_IN_S if self.stand_in else CLUSTER_S)
-        while not (found := look()):
-            assert time.monotonic() < end, f"not in time: {what}"
-            time.sleep(0.05 if self.stand_in else 1.0)
-        return found
+        within_s, every_s = (STAND_IN_S, 0.05) if self.stand_in else (CLUSTER_S, 1.0)
+        return eventually(look, what, within_s, every_s)
 
     def attempt(self, workers: int = 2) -> Attempt:
         """A new attempt, of which nothing is there yet."""

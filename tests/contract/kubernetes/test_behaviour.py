@@ -1,12 +1,12 @@
 """What the product relies on, through the official client; written so that a real cluster could be asked the same."""
 
+import functools
 import os
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +18,12 @@ from kubernetes import client, config, watch
 
 from composer.local.kubernetes.testing import Cluster, running_kubernetes
 from composer.local.places import REPOSITORY
+from tests import waiting
 
 NAMESPACE = "f1-training"
 UNREACHABLE = "node.kubernetes.io/unreachable"
 DEADLINE_S = 20.0
+eventually = functools.partial(waiting.eventually, within_s=DEADLINE_S, every_s=0.02)
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,6 @@ def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
     with running_kubernetes(tmp_path_factory.mktemp("kubernetes"), "--job-backoff-s", "0.2") as cluster:
         api = config.new_client_from_config(cluster.kubeconfig)
         yield Kube(client.CoreV1Api(api), client.BatchV1Api(api), cluster)
-
-
-def eventually(look: Callable[[], Any], what: str) -> Any:
-    end = time.monotonic() + DEADLINE_S
-    while not (found := look()):
-        assert time.monotonic() < end, f"not in time: {what}"
-        time.sleep(0.02)
-    return found
 
 
 def log_of(core: client.CoreV1Api, name: str, namespace: str = NAMESPACE, **options: Any) -> str:
